@@ -1,0 +1,1 @@
+//! accounts: its place in the house; the code follows.

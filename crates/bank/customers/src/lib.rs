@@ -1,0 +1,1 @@
+//! customers: its place in the house; the code follows.

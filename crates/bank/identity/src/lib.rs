@@ -1,0 +1,1 @@
+//! identity: its place in the house; the code follows.

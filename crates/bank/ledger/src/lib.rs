@@ -1,0 +1,1 @@
+//! ledger: its place in the house; the code follows.

@@ -1,0 +1,1 @@
+//! payments: its place in the house; the code follows.

@@ -1,0 +1,188 @@
+//! Typed lookups of the policies that stand beside methods, fields and enums.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor,
+    MethodDescriptor, Value,
+};
+
+pub use crate::options::v1::{Access, EnumPolicy, FieldPolicy};
+pub use crate::r#type::v1::Role;
+
+use crate::options::v1::MethodPolicy as WireMethodPolicy;
+
+/// Longest time of a method whose policy names none.
+const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+
+/// Caller name that admits every service of the mesh.
+const ANY_CALLER: &str = "*";
+
+/// Policy of one method, ready to be enforced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MethodPolicy {
+    /// Whose authority a call needs.
+    pub access: Access,
+    /// Roles of which the user must hold one; empty admits every authenticated user.
+    pub roles: Vec<Role>,
+    /// Mesh services that may call the method.
+    callers: Vec<String>,
+    /// Rate-limit class at the edge.
+    pub rate_limit: String,
+    /// Whether the method honours an idempotency key.
+    pub idempotency_key: bool,
+    /// Longest time the method may take.
+    pub deadline: Duration,
+    /// HTTP status of success.
+    pub success_status: u16,
+    /// Whether a call whose outcome is unknown may be sent again.
+    pub retry_safe: bool,
+}
+
+impl MethodPolicy {
+    /// Whether the mesh service `caller` may call the method.
+    pub fn admits_caller(&self, caller: &str) -> bool {
+        self.callers.iter().any(|allowed| allowed == ANY_CALLER || allowed == caller)
+    }
+
+    /// Whether a user with `roles` may call the method.
+    pub fn admits_roles(&self, roles: &[Role]) -> bool {
+        self.roles.is_empty() || self.roles.iter().any(|role| roles.contains(role))
+    }
+}
+
+impl From<WireMethodPolicy> for MethodPolicy {
+    fn from(wire: WireMethodPolicy) -> Self {
+        let rate_limit =
+            if wire.rate_limit.is_empty() { "default".to_owned() } else { wire.rate_limit.clone() };
+        Self {
+            access: wire.access(),
+            roles: wire.roles().collect(),
+            rate_limit,
+            idempotency_key: wire.idempotency_key,
+            deadline: wire
+                .deadline
+                .and_then(|deadline| deadline.try_into().ok())
+                .unwrap_or(DEADLINE_DEFAULT),
+            success_status: match wire.success_status {
+                0 => 200,
+                status => u16::try_from(status).unwrap_or(200),
+            },
+            retry_safe: wire.retry_safe,
+            callers: wire.callers,
+        }
+    }
+}
+
+/// Policy of the method at a gRPC path such as `/malha.payments.v1.PaymentsService/GetTransaction`,
+/// or `None` for methods that are not ours, such as health and reflection.
+pub fn method(path: &str) -> Option<&'static MethodPolicy> {
+    static POLICIES: LazyLock<HashMap<String, MethodPolicy>> = LazyLock::new(|| {
+        let methods =
+            crate::pool().services().flat_map(|service| service.methods().collect::<Vec<_>>());
+        methods.filter_map(|method| Some((grpc_path(&method), of_method(&method)?))).collect()
+    });
+    POLICIES.get(path)
+}
+
+/// gRPC path of a method: `/package.Service/Method`.
+pub fn grpc_path(method: &MethodDescriptor) -> String {
+    format!("/{}/{}", method.parent_service().full_name(), method.name())
+}
+
+/// Policy written on `method`, of whatever descriptor pool.
+pub fn of_method(method: &MethodDescriptor) -> Option<MethodPolicy> {
+    let pool = method.parent_pool();
+    let wire: WireMethodPolicy = read(pool, "malha.options.v1.method", &method.options())?;
+    Some(wire.into())
+}
+
+/// Policy written on `field`; all off when there is none.
+pub fn of_field(field: &FieldDescriptor) -> FieldPolicy {
+    read(field.parent_pool(), "malha.options.v1.field", &field.options()).unwrap_or_default()
+}
+
+/// Policy written on `enumeration`; all off when there is none.
+pub fn of_enum(enumeration: &EnumDescriptor) -> EnumPolicy {
+    let pool = enumeration.parent_pool();
+    read(pool, "malha.options.v1.enumeration", &enumeration.options()).unwrap_or_default()
+}
+
+fn read<T: prost::Message + Default>(
+    pool: &DescriptorPool,
+    extension: &str,
+    options: &DynamicMessage,
+) -> Option<T> {
+    let extension: ExtensionDescriptor = pool.get_extension_by_name(extension)?;
+    if !options.has_extension(&extension) {
+        return None;
+    }
+    match &*options.get_extension(&extension) {
+        Value::Message(message) => message.transcode_to().ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_states_its_access_callers_and_deadline() {
+        for service in crate::pool().services() {
+            for method in service.methods() {
+                let path = grpc_path(&method);
+                let options: WireMethodPolicy =
+                    read(crate::pool(), "malha.options.v1.method", &method.options())
+                        .unwrap_or_else(|| panic!("{path} has no policy"));
+                assert_ne!(options.access(), Access::Unspecified, "{path}");
+                assert!(!options.callers.is_empty(), "{path} admits nobody");
+                assert!(options.deadline.is_some(), "{path} has no deadline");
+            }
+        }
+    }
+
+    #[test]
+    fn internal_methods_have_no_route() {
+        let http = crate::pool().get_extension_by_name("google.api.http").unwrap();
+        for method in crate::pool().services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
+            if of_method(&method).unwrap().access == Access::Internal {
+                assert!(!method.options().has_extension(&http), "{}", method.full_name());
+            }
+        }
+    }
+
+    #[test]
+    fn register_answers_created_to_anybody_at_the_gateway() {
+        let policy = method("/malha.identity.v1.IdentityService/Register").unwrap();
+
+        assert_eq!(policy.access, Access::Public);
+        assert_eq!(policy.success_status, 201);
+        assert!(policy.admits_caller("gateway"));
+        assert!(!policy.admits_caller("ledger"));
+        assert_eq!(policy.rate_limit, "auth");
+    }
+
+    #[test]
+    fn roles_admit_any_of_those_named() {
+        let policy =
+            method("/malha.payments.v1.PaymentsService/ReverseTransaction").unwrap();
+
+        assert!(policy.admits_roles(&[Role::Customer, Role::Operator]));
+        assert!(!policy.admits_roles(&[Role::Customer]));
+        assert_eq!(policy.deadline, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn fields_and_enums_carry_their_json_policy() {
+        let balance =
+            crate::pool().get_message_by_name("malha.accounts.v1.GetBalanceResponse").unwrap();
+        let policy = of_field(&balance.get_field_by_name("balance").unwrap());
+        assert!(policy.json_number && policy.always_print && !policy.sensitive);
+
+        let status = crate::pool().get_enum_by_name("malha.payments.v1.TransactionStatus").unwrap();
+        assert!(of_enum(&status).json_unprefixed);
+    }
+}

@@ -1,0 +1,1 @@
+//! mesh: its place in the house; the code follows.

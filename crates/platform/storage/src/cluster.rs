@@ -1,0 +1,289 @@
+//! A private PostgreSQL server for development and tests.
+
+mod installation;
+mod owner;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::{Administrator, Config, Error};
+use installation::Installation;
+use owner::Owner;
+
+/// Database of the services inside a private cluster.
+const DATABASE: &str = "malha";
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// How long a cluster whose process was just killed may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs PostgreSQL, and stops it when standard input closes: the kernel closes it however our process ends.
+/// `read` and `wait` are of the shell itself, so no other process stays behind.
+const SUPERVISOR: &str = r#"
+exec 3<&0
+temporary=$1; shift
+"$@" </dev/null 3<&- &
+server=$!
+{ read -r _; kill -INT "$server"; } <&3 2>/dev/null &
+watcher=$!
+exec 3<&-
+wait "$server"; status=$?
+kill "$watcher" 2>/dev/null
+rm -rf "$temporary"
+exit "$status"
+"#;
+
+/// Why a private cluster did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// No server programs were found, or only ones that are too old.
+    #[error(
+        "PostgreSQL {} or newer is not installed; on Debian or Ubuntu: apt-get install postgresql",
+        installation::MAJOR_MIN
+    )]
+    NotInstalled,
+    /// The data were written by another major version than those installed.
+    #[error("{} was written by PostgreSQL {major}; install it (apt-get install postgresql-{major}) or remove the folder", data.display())]
+    VersionMissing {
+        /// The data folder.
+        data: PathBuf,
+        /// Its major version.
+        major: u32,
+    },
+    /// PostgreSQL refuses to run as root, and there is no user to run it as.
+    #[error(
+        "PostgreSQL cannot run as root, and there is no user `postgres`: create it, or do not run as root"
+    )]
+    NoUser,
+    /// Another process runs the cluster of this folder.
+    #[error("{} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// PostgreSQL ended while it started.
+    #[error("PostgreSQL did not start; the end of {}:\n{tail}", log.display())]
+    Failed {
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// A file or a program could not be used.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// A PostgreSQL server that only this process and its user reach, and that stops with the process, even on kill -9.
+///
+/// It listens on a UNIX socket in a private folder, never on TCP. A Ctrl-C of the terminal does not reach it: it
+/// stops when this value is dropped, which waits for it.
+#[derive(Debug)]
+pub struct PrivateCluster {
+    socket: PathBuf,
+    supervisor: Child,
+    /// Closed to stop the server.
+    lifeline: Option<ChildStdin>,
+}
+
+impl PrivateCluster {
+    /// Starts the cluster of a folder, initialised when it is new. Its log is `postgres.log` beside the data.
+    ///
+    /// When we are root, PostgreSQL runs as the user `postgres`; where that user cannot reach the folder, the data are in
+    /// `/var/lib/malha/` under a name made from the folder's.
+    pub async fn start(folder: impl AsRef<Path>) -> Result<Self, ClusterError> {
+        let folder = folder.as_ref().to_owned();
+        tokio::task::spawn_blocking(move || Self::start_durable(&folder))
+            .await
+            .map_err(|error| io_error("start PostgreSQL")(error.into()))?
+    }
+
+    fn start_durable(folder: &Path) -> Result<Self, ClusterError> {
+        let temporary = temporary_folder()?;
+        let owner = Owner::find(temporary.path())?;
+        let home = owner.home(folder)?;
+        Self::launch(&owner, &home, temporary, &[])
+    }
+
+    /// Starts an empty cluster for tests: as fast as may be, its data lost when it stops. Blocks the thread.
+    pub fn start_scratch() -> Result<Self, ClusterError> {
+        let temporary = temporary_folder()?;
+        let owner = Owner::find(temporary.path())?;
+        let home = temporary.path().to_owned();
+        let settings = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"];
+        Self::launch(&owner, &home, temporary, &settings)
+    }
+
+    /// Prepares the database `malha` with a role and a schema for each service. Idempotent.
+    pub async fn provision(&self, services: &[&str]) -> Result<(), Error> {
+        self.administrator().provision(DATABASE, services, None).await
+    }
+
+    /// The configuration with which services reach their database.
+    pub fn config(&self) -> Config {
+        self.administrator().config(DATABASE)
+    }
+
+    /// The superuser of the cluster.
+    pub fn administrator(&self) -> Administrator {
+        Administrator::at_socket(&self.socket)
+    }
+
+    /// An address for psql, pgbench and other clients, as any role and to any database.
+    pub fn url(&self, role: &str, database: &str) -> String {
+        format!("postgresql:///{database}?host={}&user={role}", self.socket.display())
+    }
+
+    fn launch(
+        owner: &Owner,
+        home: &Path,
+        temporary: TempDir,
+        settings: &[&str],
+    ) -> Result<Self, ClusterError> {
+        let (data, log) = (home.join("data"), home.join("postgres.log"));
+        let log_file = lock_log(home, &log)?;
+        let installation = Installation::find(&data)?;
+        if !data.join("PG_VERSION").exists() {
+            initialise(owner, &installation, &data, settings)?;
+        }
+        // The lock says that no server of this folder runs, so a file that says otherwise is a crash's.
+        let status = data.join("postmaster.pid");
+        let _ = fs::remove_file(&status);
+
+        let mut supervisor =
+            server_command(owner, &installation, &data, temporary.path(), settings)
+                .stdin(Stdio::piped())
+                .stdout(log_file.try_clone().map_err(io_error("share the log"))?)
+                .stderr(log_file)
+                .spawn()
+                .map_err(io_error("run sh"))?;
+        let lifeline = supervisor.stdin.take();
+        // From here on the supervisor removes it.
+        let mut cluster = Self { socket: temporary.keep(), supervisor, lifeline };
+        cluster.await_ready(&status, &log)?;
+        Ok(cluster)
+    }
+
+    fn await_ready(&mut self, status: &Path, log: &Path) -> Result<(), ClusterError> {
+        let start = Instant::now();
+        // The line `ready` is what pg_ctl waits for too.
+        while !fs::read_to_string(status)
+            .is_ok_and(|text| text.lines().any(|line| line.trim() == "ready"))
+        {
+            let ended = self.supervisor.try_wait().map_err(io_error("watch PostgreSQL"))?.is_some();
+            if ended || start.elapsed() > START_TIMEOUT {
+                return Err(ClusterError::Failed { log: log.to_owned(), tail: tail(log) });
+            }
+            sleep(POLL_INTERVAL);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for PrivateCluster {
+    fn drop(&mut self) {
+        drop(self.lifeline.take());
+        if let Err(error) = self.supervisor.wait() {
+            tracing::warn!(%error, "cannot wait for PostgreSQL to stop");
+        }
+    }
+}
+
+/// A new folder with a path short enough for a socket in it (107 bytes), for our eyes only.
+fn temporary_folder() -> Result<TempDir, ClusterError> {
+    let preferred = std::env::temp_dir();
+    let parent =
+        if preferred.as_os_str().len() < 60 { preferred.as_path() } else { Path::new("/tmp") };
+    tempfile::Builder::new()
+        .prefix("malha-")
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(parent)
+        .map_err(io_error("create a temporary folder"))
+}
+
+/// Opens the log and locks it. The server inherits the open file, so the lock lasts as long as any of its processes,
+/// whatever became of ours.
+fn lock_log(home: &Path, log: &Path) -> Result<File, ClusterError> {
+    let file =
+        File::options().append(true).create(true).open(log).map_err(io_error(log.display()))?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() < STOP_TIMEOUT => {
+                sleep(POLL_INTERVAL);
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(ClusterError::InUse(home.to_owned())),
+            Err(fs::TryLockError::Error(source)) => return Err(io_error("lock the log")(source)),
+        }
+    }
+}
+
+fn initialise(
+    owner: &Owner,
+    installation: &Installation,
+    data: &Path,
+    settings: &[&str],
+) -> Result<(), ClusterError> {
+    // An initdb that was interrupted leaves a folder that the next one would refuse.
+    if data.exists() {
+        fs::remove_dir_all(data).map_err(io_error(data.display()))?;
+    }
+    let mut command = owner.command(&installation.program("initdb"));
+    command.args([
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--locale=C",
+        "--no-instructions",
+    ]);
+    if settings.contains(&"fsync=off") {
+        command.arg("--no-sync");
+    }
+    let output = command.arg("--pgdata").arg(data).output().map_err(io_error("run initdb"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let tail = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(ClusterError::Failed { log: PathBuf::from("initdb"), tail })
+}
+
+fn server_command(
+    owner: &Owner,
+    installation: &Installation,
+    data: &Path,
+    temporary: &Path,
+    settings: &[&str],
+) -> Command {
+    let mut command = owner.command(Path::new("/bin/sh"));
+    command.args(["-c", SUPERVISOR, "malha-postgres"]).arg(temporary);
+    command.arg(installation.program("postgres")).arg("-D").arg(data).arg("-k").arg(temporary);
+    let common = ["listen_addresses=", "max_connections=200", "shared_buffers=128MB", "jit=off"];
+    for setting in common.iter().chain(settings) {
+        command.args(["-c", setting]);
+    }
+    // Out of the terminal's group: Ctrl-C is for us, and the server must outlive those that use it.
+    command.process_group(0);
+    command
+}
+
+fn tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().rev().take(10).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+fn io_error(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> ClusterError {
+    let what = what.to_string();
+    move |source| ClusterError::Io { what, source }
+}

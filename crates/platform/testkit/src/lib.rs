@@ -1,0 +1,1 @@
+//! testkit: its place in the house; the code follows.

@@ -1,0 +1,1 @@
+//! gateway: its place in the house; the code follows.

@@ -1,0 +1,113 @@
+//! Developer commands: `cargo xtask <command>`.
+//!
+//! Light on dependencies, because the first `cargo xtask dev` on a fresh machine builds it.
+
+mod install;
+mod promises;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::run::{cargo, malha};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Developer commands of Malha")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing, build, and run the whole mesh.
+    Dev {
+        /// Arguments of `malha dev`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Install what the tests need, then run all of them.
+    Test,
+    /// Check formatting, lints and contracts.
+    Check,
+    /// Kill every process of the mesh at random under load, and count the money.
+    Crash {
+        /// Rounds of 10,000 transfers each.
+        #[arg(long, default_value_t = 20)]
+        rounds: u32,
+    },
+    /// Run a benchmark beside its peer: `edge`.
+    Bench {
+        /// Which one.
+        name: String,
+        /// Print one JSON object per figure.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the numbered promises with the tests that name them.
+    Promises {
+        /// Only those that no test names yet.
+        #[arg(long)]
+        open: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Dev { arguments } => {
+            install::postgresql()?;
+            malha(["dev"].into_iter().chain(arguments.iter().map(String::as_str)))
+        }
+        Command::Test => {
+            check()?;
+            install::postgresql()?;
+            cargo(["test", "--workspace"])
+        }
+        Command::Check => check(),
+        Command::Crash { rounds } => {
+            install::postgresql()?;
+            crash(rounds)
+        }
+        Command::Bench { name, json } => {
+            install::postgresql()?;
+            install::wrk()?;
+            cargo(["build", "--release", "--package", "malha"])?;
+            let mut arguments =
+                vec!["run", "--release", "--quiet", "--package", "bench", "--", name.as_str()];
+            arguments.extend(json.then_some("--json"));
+            cargo(arguments)
+        }
+        Command::Promises { open } => promises::list(open),
+    }
+}
+
+fn check() -> Result<()> {
+    let buf = install::buf()?;
+    cargo(["fmt", "--all", "--check"])?;
+    run::run(&buf, ["lint"])?;
+    run::run(&buf, ["format", "--path", "proto/malha", "--diff", "--exit-code"])?;
+    if run::succeeds("git", ["rev-parse", "--quiet", "--verify", "HEAD~1:proto"]) {
+        run::run(&buf, ["breaking", "--against", ".git#ref=HEAD~1"])?;
+    }
+    cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+}
+
+fn crash(rounds: u32) -> Result<()> {
+    run::run_with(
+        "cargo",
+        ["test", "--package", "malha", "--test", "crash", "--", "--nocapture"],
+        &[("MALHA_CRASH_ROUNDS", &rounds.to_string())],
+    )
+}
