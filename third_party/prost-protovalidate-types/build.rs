@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
+    let include = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     let file = include.join("buf/validate/validate.proto");
     println!("cargo::rerun-if-changed={}", file.display());
 

@@ -1,1 +1,49 @@
-//! customers: its place in the house; the code follows.
+//! Customers: who a person is and where its money is paid to.
+//!
+//! Owns the profile under the user's id; identity owns the login, accounts own the accounts.
+//!
+//! Invariants:
+//! - a profile always has a name, an e-mail address and bank details;
+//! - only its owner and staff see that a profile exists.
+
+mod config;
+mod domain;
+mod error;
+mod service;
+mod store;
+
+use clock::Clock;
+use contracts::customers::v1::customers_service_server::CustomersServiceServer;
+use mesh::Mesh;
+use storage::Database;
+
+pub use config::Config;
+
+/// Tables of this service.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Why the service could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database is away or refused the migrations.
+    #[error("the tables of customers cannot be prepared")]
+    Migrate(#[from] storage::MigrateError),
+}
+
+/// Prepares the tables and mounts the service.
+pub async fn start(
+    _config: Config,
+    _mesh: &Mesh,
+    database: Database,
+    clock: Clock,
+) -> Result<mesh::Service, StartError> {
+    database.migrate(&MIGRATIONS).await?;
+    let customers = service::Customers::new(store::Store::new(database.clone()), clock);
+    Ok(mesh::Service::new("customers").mount(CustomersServiceServer::new(customers)).check(
+        "postgres",
+        move || {
+            let database = database.clone();
+            async move { database.ping().await.map_err(|error| error.to_string()) }
+        },
+    ))
+}

@@ -1,1 +1,84 @@
-//! ledger: its place in the house; the code follows.
+//! The ledger: the one owner of money.
+//!
+//! A deterministic double-entry state machine over an append-only, hash-chained journal. It owns
+//! accounts, the transfers between them, and the history of every balance.
+//!
+//! Invariants:
+//! - Every transfer debits one account and credits another by the same amount: total debits are
+//!   total credits, posted and on hold, in every tenant and ledger.
+//! - No account passes its limit, and no side of one passes 2^63 - 1 minor units.
+//! - A caller gets an answer, and a reader sees a change, only once it is on disk.
+//! - The same blocks give the same state: holds end by the times of blocks, never by a clock.
+//! - An id means one thing for ever: the transfer that was created with it, or its refusal.
+//! - Nothing of a tenant can be read or moved by a call of another.
+//! - What the journal says is proved by its hashes before it is believed.
+//!
+//! Linked items are accepted together or not at all. A group that is sent again as a whole is
+//! `EXISTS` as a whole; one of which only a part exists is refused.
+
+mod config;
+mod domain;
+mod engine;
+mod error;
+mod journal;
+mod service;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clock::Clock;
+use contracts::ledger::v1::ledger_service_server::LedgerServiceServer;
+use mesh::Mesh;
+use tracing::info;
+
+pub use config::Config;
+pub use error::StartError;
+pub use journal::JournalError;
+
+use domain::State;
+use engine::Engine;
+use journal::{FileJournal, Journal};
+use service::Ledger;
+
+/// Recovers the ledger from its journal and mounts the service.
+///
+/// # Errors
+/// When the journal is broken, in use by another process, or cannot be read or created.
+pub async fn start(
+    config: Config,
+    _mesh: &Mesh,
+    clock: Clock,
+) -> Result<mesh::Service, StartError> {
+    let recovered = tokio::task::spawn_blocking(move || recover(&config.journal)).await;
+    let (state, journal) = recovered.map_err(std::io::Error::other)??;
+    let engine = Arc::new(Engine::start(state, Box::new(journal), clock)?);
+    let ledger = Ledger::new(Arc::clone(&engine));
+    Ok(mesh::Service::new("ledger").mount(LedgerServiceServer::new(ledger)).check(
+        "journal",
+        move || {
+            let health = engine.health();
+            async move { health }
+        },
+    ))
+}
+
+/// The state after every block of the journal in `folder`, and that journal.
+fn recover(folder: &Path) -> Result<(State, FileJournal), JournalError> {
+    let started = Instant::now();
+    let mut state = State::default();
+    let mut journal = FileJournal::open(folder)?;
+    let replayed =
+        journal.replay(&mut |block| state.replay(block).map_err(|error| error.to_string()))?;
+    info!(
+        blocks = replayed.blocks,
+        transfers = replayed.transfers,
+        duration = format!("{}ms", started.elapsed().as_millis()),
+        "recovered the ledger from its journal"
+    );
+    Ok((state, journal))
+}

@@ -69,13 +69,18 @@ impl Keyring {
             }
             return Lookup::Found(key.clone());
         }
-        // In a task of its own: neither the caller's deadline nor its identity belongs to this read.
-        let keyring = Arc::clone(self);
-        let refetched = tokio::spawn(async move { keyring.refetch(REFETCH_AFTER).await }).await;
+        if state.is_older_than(REFETCH_AFTER) {
+            // In a task of its own: neither the caller's deadline nor its identity belongs to this read.
+            let keyring = Arc::clone(self);
+            let refetch = tokio::spawn(async move { keyring.refetch(REFETCH_AFTER).await });
+            if refetch.await.is_err() {
+                return Lookup::Unavailable;
+            }
+        }
         let state = self.state.load();
         match state.keys.get(kid) {
             Some(key) => Lookup::Found(key.clone()),
-            None if refetched.is_err() || state.failed => Lookup::Unavailable,
+            None if state.failed => Lookup::Unavailable,
             None => Lookup::Unknown,
         }
     }

@@ -39,6 +39,8 @@ pub struct MethodPolicy {
     pub success_status: u16,
     /// Whether a call whose outcome is unknown may be sent again.
     pub retry_safe: bool,
+    /// Whether the caller sends a stream of messages.
+    pub client_streaming: bool,
 }
 
 impl MethodPolicy {
@@ -71,6 +73,7 @@ impl From<WireMethodPolicy> for MethodPolicy {
                 status => u16::try_from(status).unwrap_or(200),
             },
             retry_safe: wire.retry_safe,
+            client_streaming: false,
             callers: wire.callers,
         }
     }
@@ -96,7 +99,7 @@ pub fn grpc_path(method: &MethodDescriptor) -> String {
 pub fn of_method(method: &MethodDescriptor) -> Option<MethodPolicy> {
     let pool = method.parent_pool();
     let wire: WireMethodPolicy = read(pool, "malha.options.v1.method", &method.options())?;
-    Some(wire.into())
+    Some(MethodPolicy { client_streaming: method.is_client_streaming(), ..wire.into() })
 }
 
 /// Policy written on `field`; all off when there is none.
@@ -167,8 +170,7 @@ mod tests {
 
     #[test]
     fn roles_admit_any_of_those_named() {
-        let policy =
-            method("/malha.payments.v1.PaymentsService/ReverseTransaction").unwrap();
+        let policy = method("/malha.payments.v1.PaymentsService/ReverseTransaction").unwrap();
 
         assert!(policy.admits_roles(&[Role::Customer, Role::Operator]));
         assert!(!policy.admits_roles(&[Role::Customer]));

@@ -20,19 +20,23 @@ use owner::Owner;
 
 /// Database of the services inside a private cluster.
 const DATABASE: &str = "malha";
+const LOG: &str = "postgres.log";
+/// Lines of the log that an error shows.
+const TAIL_LINES: usize = 10;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// How long a cluster whose process was just killed may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs PostgreSQL, and stops it when standard input closes: the kernel closes it however our process ends.
-/// `read` and `wait` are of the shell itself, so no other process stays behind.
+/// Runs PostgreSQL, and stops it when standard input closes: the kernel closes it however our
+/// process ends. The signal is repeated, because a server that has only just begun does not hear
+/// it. The watcher holds nothing of the log, whose lock would else outlast the server.
 const SUPERVISOR: &str = r#"
 exec 3<&0
 temporary=$1; shift
 "$@" </dev/null 3<&- &
 server=$!
-{ read -r _; kill -INT "$server"; } <&3 2>/dev/null &
+{ read -r _; while kill -INT "$server"; do sleep 1; done; } <&3 >/dev/null 2>&1 &
 watcher=$!
 exec 3<&-
 wait "$server"; status=$?
@@ -51,7 +55,10 @@ pub enum ClusterError {
     )]
     NotInstalled,
     /// The data were written by another major version than those installed.
-    #[error("{} was written by PostgreSQL {major}; install it (apt-get install postgresql-{major}) or remove the folder", data.display())]
+    #[error(
+        "{} was written by PostgreSQL {major}: apt-get install postgresql-{major}, or remove it",
+        data.display()
+    )]
     VersionMissing {
         /// The data folder.
         data: PathBuf,
@@ -60,7 +67,8 @@ pub enum ClusterError {
     },
     /// PostgreSQL refuses to run as root, and there is no user to run it as.
     #[error(
-        "PostgreSQL cannot run as root, and there is no user `postgres`: create it, or do not run as root"
+        "PostgreSQL does not run as root, and there is no user `postgres`: \
+         create it, or do not run as root"
     )]
     NoUser,
     /// Another process runs the cluster of this folder.
@@ -84,10 +92,21 @@ pub enum ClusterError {
     },
 }
 
-/// A PostgreSQL server that only this process and its user reach, and that stops with the process, even on kill -9.
+impl ClusterError {
+    fn failed(home: &Path) -> Self {
+        let log = home.join(LOG);
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+        Self::Failed { log, tail }
+    }
+}
+
+/// A PostgreSQL server that only this process and its user reach, and that stops with the process,
+/// even on kill -9.
 ///
-/// It listens on a UNIX socket in a private folder, never on TCP. A Ctrl-C of the terminal does not reach it: it
-/// stops when this value is dropped, which waits for it.
+/// It listens on a UNIX socket in a private folder, never on TCP. A Ctrl-C of the terminal does not
+/// reach it: it stops when this value is dropped, which waits for it.
 #[derive(Debug)]
 pub struct PrivateCluster {
     socket: PathBuf,
@@ -97,10 +116,11 @@ pub struct PrivateCluster {
 }
 
 impl PrivateCluster {
-    /// Starts the cluster of a folder, initialised when it is new. Its log is `postgres.log` beside the data.
+    /// Starts the cluster of a folder, initialised when it is new. Its log is `postgres.log` beside
+    /// the data.
     ///
-    /// When we are root, PostgreSQL runs as the user `postgres`; where that user cannot reach the folder, the data are in
-    /// `/var/lib/malha/` under a name made from the folder's.
+    /// When we are root, PostgreSQL runs as the user `postgres`; where that user cannot reach the
+    /// folder, the data are in `/var/lib/malha/` under a name made from the folder's.
     pub async fn start(folder: impl AsRef<Path>) -> Result<Self, ClusterError> {
         let folder = folder.as_ref().to_owned();
         tokio::task::spawn_blocking(move || Self::start_durable(&folder))
@@ -115,7 +135,8 @@ impl PrivateCluster {
         Self::launch(&owner, &home, temporary, &[])
     }
 
-    /// Starts an empty cluster for tests: as fast as may be, its data lost when it stops. Blocks the thread.
+    /// Starts an empty cluster for tests: as fast as may be, its data lost when it stops. Blocks
+    /// the thread.
     pub fn start_scratch() -> Result<Self, ClusterError> {
         let temporary = temporary_folder()?;
         let owner = Owner::find(temporary.path())?;
@@ -150,31 +171,33 @@ impl PrivateCluster {
         temporary: TempDir,
         settings: &[&str],
     ) -> Result<Self, ClusterError> {
-        let (data, log) = (home.join("data"), home.join("postgres.log"));
-        let log_file = lock_log(home, &log)?;
+        let data = home.join("data");
+        let log = lock_log(home)?;
         let installation = Installation::find(&data)?;
-        if !data.join("PG_VERSION").exists() {
-            initialise(owner, &installation, &data, settings)?;
+        tracing::info!(data = %data.display(), "starting PostgreSQL");
+        if !data.exists() {
+            initialise(owner, &installation, home, settings, &log)?;
         }
-        // The lock says that no server of this folder runs, so a file that says otherwise is a crash's.
+        // The lock says that no server of this folder runs, so a file that says otherwise is a
+        // crash's.
         let status = data.join("postmaster.pid");
         let _ = fs::remove_file(&status);
 
         let mut supervisor =
             server_command(owner, &installation, &data, temporary.path(), settings)
                 .stdin(Stdio::piped())
-                .stdout(log_file.try_clone().map_err(io_error("share the log"))?)
-                .stderr(log_file)
+                .stdout(log.try_clone().map_err(io_error("share the log"))?)
+                .stderr(log)
                 .spawn()
                 .map_err(io_error("run sh"))?;
         let lifeline = supervisor.stdin.take();
         // From here on the supervisor removes it.
         let mut cluster = Self { socket: temporary.keep(), supervisor, lifeline };
-        cluster.await_ready(&status, &log)?;
+        cluster.await_ready(&status, home)?;
         Ok(cluster)
     }
 
-    fn await_ready(&mut self, status: &Path, log: &Path) -> Result<(), ClusterError> {
+    fn await_ready(&mut self, status: &Path, home: &Path) -> Result<(), ClusterError> {
         let start = Instant::now();
         // The line `ready` is what pg_ctl waits for too.
         while !fs::read_to_string(status)
@@ -182,7 +205,7 @@ impl PrivateCluster {
         {
             let ended = self.supervisor.try_wait().map_err(io_error("watch PostgreSQL"))?.is_some();
             if ended || start.elapsed() > START_TIMEOUT {
-                return Err(ClusterError::Failed { log: log.to_owned(), tail: tail(log) });
+                return Err(ClusterError::failed(home));
             }
             sleep(POLL_INTERVAL);
         }
@@ -211,11 +234,12 @@ fn temporary_folder() -> Result<TempDir, ClusterError> {
         .map_err(io_error("create a temporary folder"))
 }
 
-/// Opens the log and locks it. The server inherits the open file, so the lock lasts as long as any of its processes,
-/// whatever became of ours.
-fn lock_log(home: &Path, log: &Path) -> Result<File, ClusterError> {
+/// Opens the log and locks it. The server inherits the open file, so the lock lasts as long as any
+/// of its processes, whatever became of ours.
+fn lock_log(home: &Path) -> Result<File, ClusterError> {
+    let log = home.join(LOG);
     let file =
-        File::options().append(true).create(true).open(log).map_err(io_error(log.display()))?;
+        File::options().append(true).create(true).open(&log).map_err(io_error(log.display()))?;
     let start = Instant::now();
     loop {
         match file.try_lock() {
@@ -229,33 +253,31 @@ fn lock_log(home: &Path, log: &Path) -> Result<File, ClusterError> {
     }
 }
 
+/// Creates the data under another name first: what an interrupted initdb leaves is no cluster.
 fn initialise(
     owner: &Owner,
     installation: &Installation,
-    data: &Path,
+    home: &Path,
     settings: &[&str],
+    log: &File,
 ) -> Result<(), ClusterError> {
-    // An initdb that was interrupted leaves a folder that the next one would refuse.
-    if data.exists() {
-        fs::remove_dir_all(data).map_err(io_error(data.display()))?;
+    let unfinished = home.join("data.new");
+    if unfinished.exists() {
+        fs::remove_dir_all(&unfinished).map_err(io_error(unfinished.display()))?;
     }
+    let share = || log.try_clone().map_err(io_error("share the log"));
     let mut command = owner.command(&installation.program("initdb"));
-    command.args([
-        "--username=postgres",
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--locale=C",
-        "--no-instructions",
-    ]);
+    command.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
+    command.arg("--no-instructions").arg("--pgdata").arg(&unfinished);
     if settings.contains(&"fsync=off") {
         command.arg("--no-sync");
     }
-    let output = command.arg("--pgdata").arg(data).output().map_err(io_error("run initdb"))?;
-    if output.status.success() {
-        return Ok(());
+    // It shares the locked log too, so that nobody takes the folder while an orphan writes to it.
+    let status = command.stdin(Stdio::null()).stdout(share()?).stderr(share()?).status();
+    if !status.map_err(io_error("run initdb"))?.success() {
+        return Err(ClusterError::failed(home));
     }
-    let tail = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(ClusterError::Failed { log: PathBuf::from("initdb"), tail })
+    fs::rename(&unfinished, home.join("data")).map_err(io_error("name the data folder"))
 }
 
 fn server_command(
@@ -275,12 +297,6 @@ fn server_command(
     // Out of the terminal's group: Ctrl-C is for us, and the server must outlive those that use it.
     command.process_group(0);
     command
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<_> = text.lines().rev().take(10).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }
 
 fn io_error(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> ClusterError {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
+use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 /// Connection to PostgreSQL. The role that logs in is the service's name.
@@ -19,10 +20,12 @@ pub struct Config {
     pub port: u16,
     /// Name of the database. Default: `malha`.
     pub database: String,
-    /// Password of the service's role. Default: none, for a server that trusts its socket or a client certificate.
+    /// Password of the service's role. Default: none, for a server that trusts its socket or a
+    /// client certificate.
     pub password: Option<Password>,
-    /// PEM file with the authority that signed the server's certificate. When it is set, the connection is TLS and the
-    /// certificate must fit the host; when not, the connection is not encrypted. Default: none.
+    /// PEM file with the authority that signed the server's certificate. When it is set, the
+    /// connection is TLS and the certificate must fit the host; when not, the connection is not
+    /// encrypted. Default: none.
     pub ca: Option<PathBuf>,
     /// Connections that one service holds at most. Default: 16.
     pub pool_max: NonZeroU32,
@@ -53,7 +56,9 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn connect_options(&self, role: &str) -> PgConnectOptions {
+        // The server keeps its own log of slow statements; ours must not show them.
         let options = PgConnectOptions::new_without_pgpass()
+            .disable_statement_logging()
             .host(&self.host)
             .port(self.port)
             .database(&self.database)
@@ -90,5 +95,31 @@ impl fmt::Debug for Password {
 impl Serialize for Password {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_authority_demands_a_verified_server() {
+        let plain = Config::default();
+        let verified = Config { ca: Some("ca.pem".into()), ..Config::default() };
+
+        assert!(matches!(plain.connect_options("payments").get_ssl_mode(), PgSslMode::Disable));
+        assert!(matches!(
+            verified.connect_options("payments").get_ssl_mode(),
+            PgSslMode::VerifyFull
+        ));
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let config = Config { password: Some("s3cret".into()), ..Config::default() };
+        let shown = format!("{config:?}{}", serde_json::to_string(&config).unwrap());
+
+        assert!(!shown.contains("s3cret"), "{shown}");
+        assert!(shown.contains("***"));
     }
 }

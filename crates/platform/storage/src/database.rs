@@ -15,7 +15,8 @@ use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, SqlSafeStr};
 
 use crate::{Config, Error};
 
-/// A transaction of one tenant, or of background work. Dereferences to [`sqlx::PgConnection`]; rolled back when dropped.
+/// A transaction of one tenant, or of background work. Dereferences to [`sqlx::PgConnection`];
+/// rolled back when dropped.
 pub type Transaction = sqlx::Transaction<'static, Postgres>;
 
 /// The database of one service: its own role, its own schema, its own pool. Clones share the pool.
@@ -35,7 +36,8 @@ impl Database {
             .max_connections(config.pool_max.get())
             .acquire_timeout(config.acquire_timeout)
             .idle_timeout(config.idle_timeout)
-            // A test would cost every transaction a round trip; `begin` passes over dead connections instead.
+            // A test would cost every transaction a round trip; `begin` passes over dead
+            // connections instead.
             .test_before_acquire(false)
             .connect_lazy_with(config.connect_options(service));
         Self { meter: Arc::new(Meter::new(service)), pool }
@@ -47,25 +49,25 @@ impl Database {
         self.begin_with(format!("BEGIN; SET LOCAL malha.tenant = '{}'", tenant.as_uuid())).await
     }
 
-    /// Begins a transaction of background work: it has no tenant, and sees across tenants only what a policy that
-    /// asks `is_worker()` shows. One round trip.
+    /// Begins a transaction of background work: it has no tenant, and sees across tenants only what
+    /// a policy that asks `is_worker()` shows. One round trip.
     pub async fn begin_worker(&self) -> Result<Transaction, Error> {
         self.begin_with("BEGIN; SET LOCAL malha.worker = 'on'".into()).await
     }
 
     /// Asks the server for a sign of life.
     pub async fn ping(&self) -> Result<(), Error> {
-        let pong = async { self.pool.acquire().await?.ping().await }.await;
+        // First: our own look must not count as use.
         self.meter.observe(&self.pool);
-        Ok(pong?)
+        Ok(self.pool.acquire().await?.ping().await?)
     }
 
     pub(crate) fn connect_options(&self) -> PgConnectOptions {
         (*self.pool.connect_options()).clone()
     }
 
-    /// A pooled connection may have died while it was idle. Nothing has been done on it yet, so the next one is tried;
-    /// there are no more than `pool_max` of them.
+    /// A pooled connection may have died while it was idle. Nothing has been done on it yet, so the
+    /// next one is tried; there are no more than `pool_max` of them.
     async fn begin_with(&self, statement: String) -> Result<Transaction, Error> {
         let mut attempts_left = self.pool.options().get_max_connections();
         loop {
@@ -99,7 +101,8 @@ fn begin_on(
 
 /// Runs to its end in the background when its caller goes away.
 ///
-/// A call cancelled between BEGIN and its answer would else return a connection inside a transaction to the pool.
+/// A call cancelled between BEGIN and its answer would else return a connection inside a
+/// transaction to the pool.
 struct Completed<T: Send + 'static>(Option<BoxFuture<'static, T>>);
 
 impl<T: Send> Future for Completed<T> {
@@ -135,9 +138,10 @@ struct Meter {
 impl Meter {
     fn new(service: &str) -> Self {
         let service = service.to_owned();
+        let connections = |state: &'static str| gauge!("storage_pool_connections", "service" => service.clone(), "state" => state);
         Self {
-            idle: gauge!("storage_pool_connections", "service" => service.clone(), "state" => "idle"),
-            in_use: gauge!("storage_pool_connections", "service" => service.clone(), "state" => "in_use"),
+            idle: connections("idle"),
+            in_use: connections("in_use"),
             max: gauge!("storage_pool_connections_max", "service" => service.clone()),
             waited: histogram!("storage_pool_wait_seconds", "service" => service),
         }

@@ -4,15 +4,19 @@ use std::io;
 
 /// A failure of the database, sorted by what the caller can do about it.
 ///
-/// Messages carry neither SQL nor values; the source does, and is for the log of an engineer at most.
+/// Messages carry neither SQL nor values; the source does, and is for the log of an engineer at
+/// most.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The server cannot be reached, is starting, stopping or overloaded, or a time limit of a statement ran out.
+    /// The server cannot be reached, is starting, stopping or overloaded, or a time limit of a
+    /// statement ran out.
     ///
-    /// When it came from a commit, whether the commit happened is not known: try again only under the same id.
+    /// When it came from a commit, whether the commit happened is not known: try again only under
+    /// the same id.
     #[error("the database is unavailable")]
     Unavailable(#[source] sqlx::Error),
-    /// Another transaction was in the way. Nothing was written; the transaction can be run again at once.
+    /// Another transaction was in the way. Nothing was written; the transaction can be run again at
+    /// once.
     #[error("a concurrent transaction was in the way")]
     Conflict(#[source] sqlx::Error),
     /// A row with this key exists already. Nothing was written.
@@ -66,11 +70,12 @@ fn class(sqlstate: &str) -> Class {
         // serialization_failure, deadlock_detected
         "40001" | "40P01" => Class::Conflict,
         "23505" => Class::Unique,
-        // read_only_sql_transaction: the server became a standby. invalid_catalog_name: it is being restored.
-        // idle_in_transaction_session_timeout, lock_not_available, query_canceled: a time limit of the role.
+        // read_only_sql_transaction: the server became a standby. invalid_catalog_name: it is being
+        // restored. idle_in_transaction_session_timeout, lock_not_available, query_canceled: a time
+        // limit of the role.
         "25006" | "3D000" | "25P03" | "55P03" | "57014" => Class::Unavailable,
-        // connection_exception, insufficient_resources, system_error; admin_shutdown, crash_shutdown,
-        // cannot_connect_now, database_dropped, idle_session_timeout
+        // connection_exception, insufficient_resources, system_error; admin_shutdown,
+        // crash_shutdown, cannot_connect_now, database_dropped, idle_session_timeout
         code if ["08", "53", "58", "57P"].iter().any(|class| code.starts_with(class)) => {
             Class::Unavailable
         }

@@ -1,7 +1,9 @@
-//! PostgreSQL for services: a pool per service, transactions that carry their tenant, migrations, and a private server.
+//! PostgreSQL for services: a pool per service, transactions that carry their tenant, migrations,
+//! and a private server.
 //!
-//! Each service logs in with a role of its own and owns one schema; it can reach no other. Every table that holds a
-//! tenant's rows has row-level security, so a forgotten `WHERE` shows nothing of another tenant. A migration says:
+//! Each service logs in with a role of its own and owns one schema; it can reach no other. Every
+//! table that holds a tenant's rows has row-level security, so a forgotten `WHERE` shows nothing of
+//! another tenant. A migration says:
 //!
 //! ```sql
 //! CREATE TABLE transaction (

@@ -23,10 +23,13 @@ pub enum MigrateError {
 impl Database {
     /// Brings the schema up to date, once, however many replicas start together.
     ///
-    /// Refuses a schema in which a table has a `tenant_id` column but no forced row-level security.
+    /// A schema that a newer version has already taken further is left as it is: both versions run
+    /// side by side while one replaces the other. Refuses a schema in which a table has a
+    /// `tenant_id` column but no forced row-level security.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<(), MigrateError> {
-        // A connection of its own, closed at the end: the advisory lock that makes replicas take turns goes with it
-        // whatever happens. Both the turn and a migration may take longer than the role's limits for a request.
+        // A connection of its own, closed at the end: the advisory lock that makes replicas take
+        // turns goes with it whatever happens. Both the turn and a migration may take longer than
+        // the role's limits for a request.
         let options =
             self.connect_options().options([("statement_timeout", "0"), ("lock_timeout", "0")]);
         let own = PgPoolOptions::new()
@@ -34,7 +37,8 @@ impl Database {
             .connect_with(options)
             .await
             .map_err(Error::from)?;
-        let migrated = migrator.run(&own).await;
+        let mut migrator = Migrator::with_migrations(migrator.iter().cloned().collect());
+        let migrated = migrator.set_ignore_missing(true).run(&own).await;
         let unprotected = tables_unprotected(&own).await;
         own.close().await;
         migrated?;

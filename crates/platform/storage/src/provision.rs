@@ -1,4 +1,5 @@
-//! What the superuser prepares: the database, and per service a login role with a schema of its own.
+//! What the superuser prepares: the database, and per service a login role with a schema of its
+//! own.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -8,14 +9,16 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, raw_sql};
 
 use crate::{Config, Error, Password};
 
-/// Time limits of a service's role: one statement, the wait for one lock, and a transaction in which nothing happens.
+/// Time limits of a service's role: one statement, the wait for one lock, and a transaction in
+/// which nothing happens.
 const ROLE_LIMITS: [(&str, &str); 3] = [
     ("statement_timeout", "10s"),
     ("lock_timeout", "5s"),
     ("idle_in_transaction_session_timeout", "30s"),
 ];
 
-/// Key of the advisory lock under which roles and databases are created: they belong to the whole server.
+/// Key of the advisory lock under which roles and databases are created: they belong to the whole
+/// server.
 const PROVISION_LOCK: i64 = 0x006d_616c_6861;
 
 /// A PostgreSQL server, seen by its superuser.
@@ -25,7 +28,8 @@ pub struct Administrator {
 }
 
 impl Administrator {
-    /// Takes the address of a superuser, such as `postgres:///postgres?host=/run/postgresql&user=postgres`.
+    /// Takes the address of a superuser, such as
+    /// `postgres:///postgres?host=/run/postgresql&user=postgres`.
     pub fn new(url: &str) -> Result<Self, Error> {
         Ok(Self { options: PgConnectOptions::from_str(url)? })
     }
@@ -40,10 +44,11 @@ impl Administrator {
         Self { options }
     }
 
-    /// Creates the database when it is missing, and for each service its role, schema and functions.
+    /// Creates the database when it is missing, and for each service its role, schema and
+    /// functions.
     ///
-    /// Idempotent, and safe when several processes do it at once. Roles belong to the whole server: a password given
-    /// here replaces the old one, `None` leaves it as it is.
+    /// Idempotent, and safe when several processes do it at once. Roles belong to the whole server:
+    /// a password given here replaces the old one, `None` leaves it as it is.
     ///
     /// # Panics
     /// When a name is not a plain lower-case identifier.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use auth::TenantId;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
-use storage::{Config, Database, Error};
+use storage::{Config, Database, Error, MigrateError};
 use support::{provisioned, tenant};
 use uuid::Uuid;
 
@@ -151,6 +151,7 @@ async fn the_tenant_ends_with_its_transaction() {
     );
 }
 
+/// T-42, C-25.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_cannot_reach_the_schema_of_another() {
     let (_, config) = provisioned(&["payments", "identity"]).await;
@@ -211,6 +212,25 @@ async fn replicas_that_start_together_migrate_once() {
     assert_eq!(rows, 1);
 }
 
+/// K-40.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_version_starts_beside_a_newer_one() {
+    let database = payments().await;
+    database.migrate(&migrator(&[NOTES, NOTES_FOR_WORKERS])).await.unwrap();
+
+    database.migrate(&migrator(&[NOTES])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_was_changed_afterwards_is_refused() {
+    let database = payments().await;
+    database.migrate(&migrator(&["CREATE TABLE first ()"])).await.unwrap();
+
+    let changed = database.migrate(&migrator(&["CREATE TABLE second ()"])).await;
+
+    assert!(matches!(changed, Err(MigrateError::Migration(_))), "{changed:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn provisioning_is_idempotent_and_safe_for_several_processes_at_once() {
     let (administrator, config) = provisioned(&["payments"]).await;
@@ -242,6 +262,24 @@ async fn a_second_row_with_a_key_names_the_constraint() {
         matches!(&error, Error::Unique { constraint } if constraint == "note_pkey"),
         "{error:?}"
     );
+}
+
+/// L-59.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_is_not_committed_leaves_nothing() {
+    let ours = tenant();
+    let database = with_notes(&[]).await;
+
+    let mut transaction = database.begin(ours).await.unwrap();
+    sqlx::query("INSERT INTO note (body) VALUES ('lost')")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO missing DEFAULT VALUES").execute(&mut *transaction).await.unwrap_err();
+    drop(transaction);
+
+    let mut transaction = database.begin(ours).await.unwrap();
+    assert!(bodies(&mut transaction).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,28 +10,30 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// What is logged: a level, or levels by component, such as `"info,mesh=debug,sqlx=warn"`.
+    /// What is logged: a level, and levels by component. Default: `info,sqlx=warn`, because
+    /// sqlx repeats what PostgreSQL chats.
     pub log: String,
-    /// How log lines look. `auto` is pretty on a terminal and JSON otherwise.
+    /// How log lines look: `json`, `pretty`, or `auto`, which is pretty on a terminal and JSON
+    /// otherwise. Default: `auto`.
     pub format: Format,
-    /// OTLP collector (gRPC) that receives traces, such as `"http://127.0.0.1:4317"`.
-    /// Empty: trace ids are made and passed on, but nothing is exported.
+    /// OTLP collector (gRPC) that receives traces, such as `http://127.0.0.1:4317`. When it is empty,
+    /// trace ids are made and passed on, but nothing is exported. Default: empty.
     pub otlp_endpoint: String,
-    /// Share of new traces that is exported, from 0 to 1. A caller's decision is kept.
+    /// Share of new traces that is exported, from 0 to 1. A caller's decision is kept. Default: 1.
     pub sample_ratio: f64,
-    /// Longest wait for the collector when the process ends.
+    /// Longest wait for the collector when the process ends. Default: 3 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub flush_timeout: Duration,
-    /// Address of the admin listener (`/metrics`, `/livez`, `/readyz`).
-    /// Absent: port of the first service plus 1000, on the loopback.
+    /// Address of the admin listener (`/metrics`, `/livez`, `/readyz`). Default: the port of the
+    /// first service plus 1000, on the loopback.
     pub listen: Option<SocketAddr>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
-            log: "info".to_owned(),
+            log: "info,sqlx=warn".to_owned(),
             format: Format::Auto,
             otlp_endpoint: String::new(),
             sample_ratio: 1.0,

@@ -24,8 +24,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Ourselves, or the user `postgres` when we are root: PostgreSQL refuses root. `created` is a folder that we made;
-    /// its owner is who we are. It becomes the user's.
+    /// Ourselves, or the user `postgres` when we are root: PostgreSQL refuses root. `created` is a
+    /// folder that we made; its owner is who we are. It becomes the user's.
     pub(super) fn find(created: &Path) -> Result<Self, ClusterError> {
         let ours = fs::metadata(created).map_err(io_error(created.display()))?;
         if ours.uid() != ROOT {
@@ -38,7 +38,8 @@ impl Owner {
         Ok(owner)
     }
 
-    /// A folder of this user for the data: the one that is asked for, or one that the user can reach.
+    /// A folder of this user for the data: the one that is asked for, or one that the user can
+    /// reach.
     pub(super) fn home(&self, folder: &Path) -> Result<PathBuf, ClusterError> {
         fs::create_dir_all(folder).map_err(io_error(folder.display()))?;
         let folder = folder.canonicalize().map_err(io_error(folder.display()))?;
@@ -64,7 +65,8 @@ impl Owner {
         command
     }
 
-    /// Whether the user may walk through every folder above this one. A clone under `/root` is out of its reach.
+    /// Whether the user may walk through every folder above this one. A clone under `/root` is out
+    /// of its reach.
     fn reaches(&self, folder: &Path) -> Result<bool, ClusterError> {
         for ancestor in folder.ancestors().skip(1) {
             let metadata = fs::metadata(ancestor).map_err(io_error(ancestor.display()))?;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 static CLUSTER: OnceLock<PrivateCluster> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// The superuser of the cluster, and the configuration of a new database in which the services are provisioned.
+/// The superuser of the cluster, and the configuration of a new database in which the services are
+/// provisioned.
 pub(crate) async fn provisioned(services: &[&str]) -> (Administrator, Config) {
     let start = || CLUSTER.get_or_init(|| PrivateCluster::start_scratch().unwrap()).administrator();
     let administrator = tokio::task::spawn_blocking(start).await.unwrap();

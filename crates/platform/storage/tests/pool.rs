@@ -1,10 +1,12 @@
-//! What callers see when the server is slow, restarts or loses its database.
+//! The pool: its limits, its metrics, and what callers see when connections or the database go
+//! away.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusBuilder;
 use storage::{Config, Database, Error};
 use support::{provisioned, tenant};
 
@@ -83,4 +85,23 @@ async fn a_deadlock_is_a_conflict() {
     let failures: Vec<_> =
         [one, two].into_iter().filter_map(Result::err).map(Error::from).collect();
     assert!(matches!(failures.as_slice(), [Error::Conflict(_)]), "{failures:?}");
+}
+
+/// L-70.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_use_of_the_pool_is_measured() {
+    let (_, config) = provisioned(&["payments"]).await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let database = metrics::with_local_recorder(&recorder, || Database::open("payments", &config));
+    let shown = |line: &str| recorder.handle().render().lines().any(|shown| shown == line);
+
+    let held = database.begin(tenant()).await.unwrap();
+    assert!(shown(r#"storage_pool_connections{service="payments",state="in_use"} 1"#));
+    assert!(shown(r#"storage_pool_connections_max{service="payments"} 16"#));
+    assert!(shown(r#"storage_pool_wait_seconds_count{service="payments"} 1"#));
+
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    database.ping().await.unwrap();
+    assert!(shown(r#"storage_pool_connections{service="payments",state="idle"} 1"#));
 }

@@ -1,0 +1,148 @@
+use auth::{TenantId, UserId};
+use chrono::{DateTime, Utc};
+use money::Currency;
+use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{FromRow, Row};
+use storage::Database;
+use uuid::Uuid;
+
+use crate::domain::{Account, AccountNumber};
+use crate::error::AccountError;
+
+/// Everything that accounts keep in PostgreSQL. Row-level security picks the tenant.
+pub(crate) struct Store {
+    database: Database,
+}
+
+impl Store {
+    pub(crate) fn new(database: Database) -> Self {
+        Self { database }
+    }
+
+    /// The account of a user in a currency, open or not; inserted when there is none.
+    pub(crate) async fn account_ensure(
+        &self,
+        tenant: TenantId,
+        owner: UserId,
+        currency: Currency,
+        agency: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Account, AccountError> {
+        let mut transaction = self.database.begin(tenant).await?;
+        // Looked for first, so that repeats do not burn account numbers.
+        if let Some(account) = account_fetch_in_txn(&mut transaction, owner, currency).await? {
+            return Ok(account);
+        }
+        let inserted = sqlx::query_as(
+            "INSERT INTO account (id, user_id, currency, agency, created_at)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (tenant_id, user_id, currency) DO NOTHING
+             RETURNING *",
+        )
+        .bind(Uuid::now_v7())
+        .bind(owner.as_uuid())
+        .bind(currency.code())
+        .bind(agency)
+        .bind(now)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(store_error)?;
+        let account = match inserted {
+            Some(account) => Some(account),
+            // Somebody else was faster.
+            None => account_fetch_in_txn(&mut transaction, owner, currency).await?,
+        };
+        transaction.commit().await.map_err(store_error)?;
+        // Accounts are never deleted: the one in the way is still there.
+        account.ok_or(AccountError::NotFound)
+    }
+
+    /// Notes that the ledger holds the account. The first time stays.
+    pub(crate) async fn account_open(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        now: DateTime<Utc>,
+    ) -> Result<Account, AccountError> {
+        let mut transaction = self.database.begin(tenant).await?;
+        let account = sqlx::query_as(
+            "UPDATE account SET opened_at = coalesce(opened_at, $2) WHERE id = $1 RETURNING *",
+        )
+        .bind(id)
+        .bind(now)
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(store_error)?;
+        transaction.commit().await.map_err(store_error)?;
+        Ok(account)
+    }
+
+    /// The open accounts of users in one currency, in no order.
+    pub(crate) async fn accounts_resolve(
+        &self,
+        tenant: TenantId,
+        owners: &[UserId],
+        currency: Currency,
+    ) -> Result<Vec<Account>, AccountError> {
+        let owners: Vec<Uuid> = owners.iter().map(|owner| owner.as_uuid()).collect();
+        let mut transaction = self.database.begin(tenant).await?;
+        sqlx::query_as(
+            "SELECT * FROM account
+             WHERE user_id = ANY($1) AND currency = $2 AND opened_at IS NOT NULL",
+        )
+        .bind(owners)
+        .bind(currency.code())
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(store_error)
+    }
+
+    /// The open accounts of one user, oldest first.
+    pub(crate) async fn accounts_list(
+        &self,
+        tenant: TenantId,
+        owner: UserId,
+    ) -> Result<Vec<Account>, AccountError> {
+        let mut transaction = self.database.begin(tenant).await?;
+        sqlx::query_as(
+            "SELECT * FROM account WHERE user_id = $1 AND opened_at IS NOT NULL
+             ORDER BY opened_at, id",
+        )
+        .bind(owner.as_uuid())
+        .fetch_all(&mut *transaction)
+        .await
+        .map_err(store_error)
+    }
+}
+
+async fn account_fetch_in_txn(
+    connection: &mut PgConnection,
+    owner: UserId,
+    currency: Currency,
+) -> Result<Option<Account>, AccountError> {
+    sqlx::query_as("SELECT * FROM account WHERE user_id = $1 AND currency = $2")
+        .bind(owner.as_uuid())
+        .bind(currency.code())
+        .fetch_optional(connection)
+        .await
+        .map_err(store_error)
+}
+
+fn store_error(error: sqlx::Error) -> AccountError {
+    storage::Error::from(error).into()
+}
+
+impl FromRow<'_, PgRow> for Account {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let number: i32 = row.try_get("number")?;
+        let currency = Currency::from_code(row.try_get("currency")?);
+        Ok(Self {
+            id: row.try_get("id")?,
+            owner: row.try_get::<Uuid, _>("user_id")?.into(),
+            currency: currency.ok_or_else(|| sqlx::Error::Decode("no active currency".into()))?,
+            agency: row.try_get("agency")?,
+            number: AccountNumber(number.unsigned_abs()),
+            opened_at: row.try_get("opened_at")?,
+        })
+    }
+}

@@ -1,0 +1,102 @@
+use std::error::Error;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+
+/// Why a call on customers was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CustomerError {
+    /// The caller may not reach that user, whether or not it exists.
+    #[error("this profile belongs to somebody else")]
+    NotOwner,
+    /// There is no such profile.
+    #[error("there is no such profile")]
+    NotFound,
+    /// Another profile has the e-mail address.
+    #[error("the e-mail address belongs to another profile")]
+    EmailTaken,
+    /// A field breaks a rule.
+    #[error("{field}: {rule}")]
+    InvalidField {
+        /// Path of the field in the request.
+        field: String,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// The database did not do it.
+    #[error("{0}")]
+    Store(#[source] storage::Error),
+}
+
+impl CustomerError {
+    pub(crate) fn invalid(field: &str, rule: &'static str) -> Self {
+        Self::InvalidField { field: field.to_owned(), rule }
+    }
+
+    fn code_and_reason(&self) -> (Code, &'static str) {
+        match self {
+            Self::NotOwner => (Code::PermissionDenied, "NOT_OWNER"),
+            Self::NotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
+            Self::EmailTaken => (Code::AlreadyExists, "EMAIL_TAKEN"),
+            Self::InvalidField { .. } => (Code::InvalidArgument, "INVALID_FIELD"),
+            Self::Store(storage::Error::Unavailable(_)) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+            Self::Store(storage::Error::Conflict(_)) => (Code::Aborted, "WRITE_CONFLICT"),
+            Self::Store(storage::Error::Unique { .. } | storage::Error::Other(_)) => {
+                (Code::Internal, "STORE_FAILED")
+            }
+        }
+    }
+}
+
+impl From<storage::Error> for CustomerError {
+    fn from(error: storage::Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A store that is away or busy is asked again after this long.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
+impl From<CustomerError> for Status {
+    fn from(error: CustomerError) -> Self {
+        let (code, reason) = error.code_and_reason();
+        if let CustomerError::Store(source) = &error {
+            let cause = source.source().map(ToString::to_string);
+            tracing::error!(reason, cause, "profile store failed");
+        }
+        let mut status = mesh::error::detailed(code, reason, "customers.malha", error.to_string());
+        if let CustomerError::InvalidField { field, rule } = error {
+            status = status.field(field, rule);
+        }
+        if matches!(code, Code::Unavailable | Code::Aborted) {
+            status = status.retry_after(RETRY_AFTER);
+        }
+        status.build()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Reasons are part of the contract: programs branch on them.
+    #[test]
+    fn every_refusal_has_its_code_and_reason() {
+        let unavailable = storage::Error::Unavailable(sqlx::Error::PoolClosed);
+        let bug = storage::Error::Other(sqlx::Error::RowNotFound);
+        for (error, code, reason, is_retryable) in [
+            (CustomerError::NotOwner, Code::PermissionDenied, "NOT_OWNER", false),
+            (CustomerError::NotFound, Code::NotFound, "CUSTOMER_NOT_FOUND", false),
+            (CustomerError::EmailTaken, Code::AlreadyExists, "EMAIL_TAKEN", false),
+            (CustomerError::invalid("x", "y"), Code::InvalidArgument, "INVALID_FIELD", false),
+            (CustomerError::Store(unavailable), Code::Unavailable, "STORE_UNAVAILABLE", true),
+            (CustomerError::Store(bug), Code::Internal, "STORE_FAILED", false),
+        ] {
+            let status = Status::from(error);
+            assert_eq!(status.code(), code, "{reason}");
+            assert_eq!(mesh::error::reason(&status).as_deref(), Some(reason));
+            assert_eq!(mesh::error::retry_after(&status).is_some(), is_retryable, "{reason}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The journal in a local file.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+use tracing::warn;
+
+use super::format::{self, HEADER_BYTES, Hash, Header, HeaderFault};
+use super::{Journal, JournalError, PAYLOAD_BYTES_MAX, Replayed};
+use crate::domain::Block;
+
+/// Name of the file in its folder.
+const FILE_NAME: &str = "ledger.journal";
+
+/// A journal in one file, which no other process can write while this one lives.
+#[derive(Debug)]
+pub(crate) struct FileJournal {
+    file: File,
+    /// Where to append; none before the replay and after a failure.
+    tail: Option<Tail>,
+    buffer: Vec<u8>,
+}
+
+/// The end of the journal.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tail {
+    /// Sequence of the last block; 0 when there is none.
+    sequence: u64,
+    /// Its hash.
+    hash: Hash,
+    /// Where it ends.
+    offset: u64,
+}
+
+impl Tail {
+    /// The next block is not what it should be.
+    fn broken(&self, problem: impl Into<String>) -> JournalError {
+        let sequence = self.sequence + 1;
+        JournalError::Broken { sequence, offset: self.offset, problem: problem.into() }
+    }
+}
+
+/// What stands at a place of the file.
+enum Found {
+    /// A block and where it ends.
+    Block(Header, Vec<u8>),
+    /// A last block that was not written to its end, and what it lacks.
+    Torn(&'static str),
+}
+
+impl FileJournal {
+    /// Opens the journal in `folder`, or creates both.
+    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
+        create_folder(folder).map_err(io_error("created"))?;
+        let path = folder.join(FILE_NAME);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error("opened"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::Locked(path)),
+            Err(TryLockError::Error(source)) => return Err(io_error("locked")(source)),
+        }
+        // The name of a new file must outlive a crash as its blocks do.
+        file.sync_all().and_then(|()| sync_folder(folder)).map_err(io_error("synced"))?;
+        Ok(Self { file, tail: None, buffer: Vec::new() })
+    }
+
+    /// Cuts a last block off that was not written to its end.
+    fn truncate(&self, tail: &Tail, length: u64, lacks: &str) -> Result<(), JournalError> {
+        warn!(
+            sequence = tail.sequence + 1,
+            offset = tail.offset,
+            bytes = length - tail.offset,
+            lacks,
+            "dropping an incomplete last block"
+        );
+        self.file
+            .set_len(tail.offset)
+            .and_then(|()| self.file.sync_all())
+            .map_err(io_error("truncated"))
+    }
+}
+
+impl Journal for FileJournal {
+    fn replay(
+        &mut self,
+        apply: &mut dyn FnMut(&Block) -> Result<(), String>,
+    ) -> Result<Replayed, JournalError> {
+        let length = self.file.metadata().map_err(io_error("read"))?.len();
+        self.file.seek(SeekFrom::Start(0)).map_err(io_error("read"))?;
+        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        let mut replayed = Replayed::default();
+        let mut tail = Tail::default();
+        while tail.offset < length {
+            let (header, payload) = match read_block(&mut reader, &tail, length)? {
+                Found::Block(header, payload) => (header, payload),
+                Found::Torn(lacks) => {
+                    self.truncate(&tail, length, lacks)?;
+                    break;
+                }
+            };
+            format::decode_payload(&header, &payload)
+                .and_then(|block| apply(&block))
+                .map_err(|problem| tail.broken(problem))?;
+            replayed.blocks += 1;
+            replayed.transfers += u64::from(header.transfers);
+            tail.sequence = header.sequence;
+            tail.hash = header.hash;
+            tail.offset += (HEADER_BYTES + payload.len()) as u64;
+        }
+        self.file.seek(SeekFrom::Start(tail.offset)).map_err(io_error("read"))?;
+        self.tail = Some(tail);
+        Ok(replayed)
+    }
+
+    fn append(&mut self, block: &Block) -> Result<(), JournalError> {
+        // Given back only on success: what a failed write or sync left behind is unknown.
+        let mut tail = self.tail.take().ok_or(JournalError::Closed)?;
+        tail.sequence += 1;
+        tail.hash = format::encode(block, tail.sequence, &tail.hash, &mut self.buffer);
+        tail.offset += self.buffer.len() as u64;
+        assert!(self.buffer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX, "the engine bounds blocks");
+        self.file.write_all(&self.buffer).map_err(io_error("written"))?;
+        let started = Instant::now();
+        self.file.sync_data().map_err(io_error("synced"))?;
+        metrics::histogram!("ledger_journal_sync_seconds").record(started.elapsed());
+        self.tail = Some(tail);
+        Ok(())
+    }
+}
+
+/// Reads the block after `tail` of a file of `length` bytes.
+fn read_block(from: &mut impl Read, tail: &Tail, length: u64) -> Result<Found, JournalError> {
+    let rest = length - tail.offset;
+    let header = read(from, rest.min(HEADER_BYTES as u64))?;
+    let header = match format::decode_header(&header) {
+        Ok(header) => header,
+        Err(HeaderFault::Unreadable(problem)) => return Err(tail.broken(problem)),
+        Err(HeaderFault::Damaged(problem)) => {
+            return after_damaged_header(from, tail, length, problem);
+        }
+    };
+    if header.sequence != tail.sequence + 1 {
+        return Err(tail.broken(format!("its sequence is {}", header.sequence)));
+    }
+    if header.previous != tail.hash {
+        return Err(tail.broken("it is not chained to the block before"));
+    }
+    if header.payload_bytes > PAYLOAD_BYTES_MAX {
+        return Err(tail.broken("its payload is too long"));
+    }
+    let rest = rest - HEADER_BYTES as u64;
+    if rest < header.payload_bytes as u64 {
+        return Ok(Found::Torn("its payload is incomplete"));
+    }
+    let payload = read(from, header.payload_bytes as u64)?;
+    if Sha256::digest(&payload)[..] != header.payload_hash {
+        let problem = "its payload does not match the payload's hash";
+        let is_last = rest == header.payload_bytes as u64;
+        return if is_last { Ok(Found::Torn(problem)) } else { Err(tail.broken(problem)) };
+    }
+    Ok(Found::Block(header, payload))
+}
+
+/// A damaged header does not tell where its block ends. It is that of the last block if what is
+/// left of the file is no longer than a block and holds no other.
+fn after_damaged_header(
+    from: &mut impl Read,
+    tail: &Tail,
+    length: u64,
+    problem: &'static str,
+) -> Result<Found, JournalError> {
+    let rest = (length - tail.offset).saturating_sub(HEADER_BYTES as u64);
+    if rest > PAYLOAD_BYTES_MAX as u64 || format::contains_header(&read(from, rest)?) {
+        return Err(tail.broken(problem));
+    }
+    Ok(Found::Torn(problem))
+}
+
+fn read(from: &mut impl Read, bytes: u64) -> Result<Vec<u8>, JournalError> {
+    let mut buffer = Vec::new();
+    from.take(bytes).read_to_end(&mut buffer).map_err(io_error("read"))?;
+    Ok(buffer)
+}
+
+/// Creates a folder and those above it, so that they outlive a crash.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().unwrap_or(Path::new(""));
+    create_folder(above)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => sync_folder(above),
+    }
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    File::open(folder)?.sync_all()
+}
+
+fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> JournalError {
+    move |source| JournalError::Io { doing, source }
+}

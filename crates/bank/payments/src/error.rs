@@ -1,0 +1,170 @@
+//! Why a payment call was refused, and how that is told.
+
+use std::error::Error;
+use std::time::Duration;
+
+use mesh::error::{DetailedStatus, detailed};
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+use crate::domain::Refusal;
+
+/// Who says so, in the `ErrorInfo` of an answer.
+const DOMAIN: &str = "payments.malha";
+
+/// Why a call was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PaymentError {
+    #[error("the amount must be above zero, with no more decimals than the currency has")]
+    InvalidAmount,
+    #[error("{field} {rule}")]
+    InvalidField { field: &'static str, rule: &'static str },
+    #[error("an idempotency key has 1 to 255 printable characters")]
+    InvalidIdempotencyKey,
+    #[error("the page token belongs to another listing")]
+    InvalidPageToken,
+    #[error("sender and receiver are the same")]
+    SameAccount,
+    #[error("customers cannot deposit or withdraw by themselves")]
+    CashNotAllowed,
+    #[error("these are the transactions of somebody else")]
+    NotOwner,
+    #[error("the sender has no account")]
+    SenderHasNoAccount,
+    #[error("the receiver has no account")]
+    ReceiverNotFound,
+    #[error("there is no such transaction")]
+    NotFound,
+    /// The ledger refused; nothing moved, now or later.
+    #[error("the ledger refused to move the money: {}", .refusal.as_str())]
+    Refused { transaction: Uuid, refusal: Refusal },
+    /// The transaction is, or may be, recorded: recovery drives it to its end.
+    #[error("the outcome is not known yet; the transaction will be driven to its end")]
+    OutcomePending { transaction: Uuid },
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    #[error("only a completed transaction can be reversed")]
+    NotReversible,
+    /// A neighbour failed before anything was recorded.
+    #[error("another service failed")]
+    Upstream(#[source] Status),
+    /// The database failed; nothing was recorded.
+    #[error("the payment store failed")]
+    Store(#[from] storage::Error),
+}
+
+impl PaymentError {
+    fn code_and_reason(&self) -> (Code, &'static str) {
+        match self {
+            Self::InvalidAmount => (Code::InvalidArgument, "INVALID_AMOUNT"),
+            Self::InvalidField { .. } => (Code::InvalidArgument, "INVALID_FIELD"),
+            Self::InvalidIdempotencyKey => (Code::InvalidArgument, "INVALID_IDEMPOTENCY_KEY"),
+            Self::InvalidPageToken => (Code::InvalidArgument, "INVALID_PAGE_TOKEN"),
+            Self::SameAccount => (Code::InvalidArgument, "SAME_ACCOUNT"),
+            Self::CashNotAllowed => (Code::PermissionDenied, "CASH_NOT_ALLOWED"),
+            Self::NotOwner => (Code::PermissionDenied, "NOT_OWNER"),
+            Self::SenderHasNoAccount => (Code::FailedPrecondition, "SENDER_HAS_NO_ACCOUNT"),
+            Self::ReceiverNotFound => (Code::NotFound, "RECEIVER_NOT_FOUND"),
+            Self::NotFound => (Code::NotFound, "TRANSACTION_NOT_FOUND"),
+            Self::Refused { refusal, .. } => (Code::FailedPrecondition, refusal.as_str()),
+            Self::OutcomePending { .. } => (Code::Unavailable, "OUTCOME_PENDING"),
+            Self::KeyReused => (Code::FailedPrecondition, "IDEMPOTENCY_KEY_REUSED"),
+            Self::NotReversible => (Code::FailedPrecondition, "NOT_REVERSIBLE"),
+            Self::Upstream(status) => match status.code() {
+                Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => {
+                    (Code::Unavailable, "UPSTREAM_UNAVAILABLE")
+                }
+                _ => (Code::Internal, "INTERNAL"),
+            },
+            Self::Store(storage::Error::Unavailable(_)) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+            Self::Store(storage::Error::Conflict(_)) => (Code::Aborted, "WRITE_CONFLICT"),
+            Self::Store(storage::Error::Unique { .. } | storage::Error::Other(_)) => {
+                (Code::Internal, "INTERNAL")
+            }
+        }
+    }
+
+    fn detail(&self, status: DetailedStatus) -> DetailedStatus {
+        match self {
+            Self::InvalidAmount => status.field("amount", self.to_string()),
+            Self::InvalidField { field, rule } => status.field(*field, *rule),
+            Self::InvalidPageToken => status.field("page_token", self.to_string()),
+            Self::SameAccount => status.field("receiver_user_id", self.to_string()),
+            Self::Refused { transaction, .. } => {
+                status.metadata("transactionId", transaction.to_string())
+            }
+            Self::OutcomePending { transaction } => status
+                .metadata("transactionId", transaction.to_string())
+                .retry_after(Duration::from_secs(1)),
+            Self::Upstream(_) | Self::Store(_) => status.retry_after(Duration::from_millis(200)),
+            _ => status,
+        }
+    }
+
+    /// Writes down what only engineers should read.
+    fn log(&self, code: Code) {
+        let source = self.source().map(|source| match source.source() {
+            Some(root) => format!("{source}: {root}"),
+            None => source.to_string(),
+        });
+        match (source, code) {
+            (None, _) => {}
+            (Some(source), Code::Internal) => tracing::error!(source, "a payment call failed"),
+            (Some(source), _) => tracing::warn!(source, "a payment call failed"),
+        }
+    }
+}
+
+impl From<PaymentError> for Status {
+    fn from(error: PaymentError) -> Self {
+        let (code, reason) = error.code_and_reason();
+        error.log(code);
+        error.detail(detailed(code, reason, DOMAIN, error.to_string())).build()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_reason_and_its_transaction() {
+        let transaction = Uuid::now_v7();
+        let refused = PaymentError::Refused { transaction, refusal: Refusal::InsufficientFunds };
+
+        let status = Status::from(refused);
+
+        assert_eq!(status.code(), Code::FailedPrecondition);
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INSUFFICIENT_FUNDS", DOMAIN));
+        assert_eq!(info.metadata["transactionId"], transaction.to_string());
+    }
+
+    #[test]
+    fn an_unknown_outcome_may_be_asked_for_again() {
+        let transaction = Uuid::now_v7();
+
+        let status = Status::from(PaymentError::OutcomePending { transaction });
+
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.get_details_retry_info().is_some());
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.metadata["transactionId"], transaction.to_string());
+    }
+
+    #[test]
+    fn a_neighbours_text_is_not_passed_on() {
+        for (code, told) in [
+            (Code::Unavailable, Code::Unavailable),
+            (Code::DeadlineExceeded, Code::Unavailable),
+            (Code::PermissionDenied, Code::Internal),
+        ] {
+            let status = Status::from(PaymentError::Upstream(Status::new(code, "secret")));
+            assert_eq!(status.code(), told);
+            assert!(!status.message().contains("secret"));
+        }
+    }
+}

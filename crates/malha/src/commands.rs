@@ -1,0 +1,65 @@
+//! The command line.
+
+mod certs;
+mod config;
+mod database;
+mod dev;
+mod keys;
+mod serve;
+mod token;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::settings::Settings;
+
+/// Malha: a bank as a mesh of gRPC services.
+///
+/// Settings come from defaults, then the file given with --config, then variables such as
+/// `MALHA_STORAGE__HOST` for `storage.host`. `malha config` prints them all.
+#[derive(Debug, Parser)]
+#[command(name = "malha", version)]
+pub(crate) struct Cli {
+    /// Settings file (TOML).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything on this machine, for development: certificates, database, services, gateway.
+    Dev(dev::Dev),
+    /// Run services, in production or by hand.
+    Serve(serve::Serve),
+    /// Make and look at the certificates of the mesh.
+    #[command(subcommand)]
+    Certs(certs::Certs),
+    /// Print the effective settings, each with its documentation.
+    Config(config::Config),
+    /// Print an access token for development.
+    Token(token::Token),
+    /// Manage the keys that sign access tokens.
+    #[command(subcommand)]
+    Keys(keys::Keys),
+    /// Prepare the database.
+    #[command(subcommand)]
+    Database(database::Database),
+}
+
+/// Runs one command.
+pub(crate) async fn run(cli: Cli) -> Result<()> {
+    let file = cli.config.as_deref();
+    match cli.command {
+        Command::Dev(dev) => dev.run(file).await,
+        Command::Serve(serve) => serve.run(Settings::load("", file)?).await,
+        Command::Certs(certs) => certs.run(&Settings::load("", file)?),
+        Command::Config(config) => config.run(file),
+        Command::Token(token) => token.run(&Settings::load("", file)?).await,
+        Command::Keys(keys) => keys.run(&Settings::load("", file)?).await,
+        Command::Database(database) => database.run(&Settings::load("", file)?).await,
+    }
+}

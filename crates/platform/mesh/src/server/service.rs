@@ -1,0 +1,97 @@
+//! What a member serves.
+
+use std::convert::Infallible;
+
+use auth::TokenVerifier;
+use futures::future::BoxFuture;
+use http::Request;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tower::Service as TowerService;
+
+/// A service ready to be served: its gRPC services, its dependencies and its background work.
+pub struct Service {
+    pub(crate) name: String,
+    pub(crate) routes: RoutesBuilder,
+    /// gRPC names of what is mounted.
+    pub(crate) mounted: Vec<&'static str>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) verifier: Option<TokenVerifier>,
+}
+
+/// A dependency and how to ask for its health.
+pub(crate) struct Check {
+    pub(crate) name: &'static str,
+    pub(crate) run: Box<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>,
+}
+
+/// Work beside the calls.
+pub(crate) struct Task {
+    pub(crate) name: &'static str,
+    pub(crate) run: Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl Service {
+    /// A service that offers nothing but health and reflection yet.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            routes: Routes::builder(),
+            mounted: Vec::new(),
+            checks: Vec::new(),
+            tasks: Vec::new(),
+            verifier: None,
+        }
+    }
+
+    /// Adds a generated gRPC server.
+    pub fn mount<S>(mut self, server: S) -> Self
+    where
+        S: TowerService<Request<Body>, Response = http::Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.routes.add_service(server);
+        self.mounted.push(S::NAME);
+        self
+    }
+
+    /// Names a dependency. `check` is asked at start and every few seconds; while it fails, the
+    /// service answers calls but says that it is not serving. Its error text is logged.
+    pub fn check<C, F>(mut self, name: &'static str, check: C) -> Self
+    where
+        C: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.checks.push(Check { name, run: Box::new(move || Box::pin(check())) });
+        self
+    }
+
+    /// Adds work that runs as long as the service does. When it ends or panics, it is started
+    /// again after a while; when the service stops, it is dropped at its next `await`.
+    pub fn task<T, F>(mut self, name: &'static str, task: T) -> Self
+    where
+        T: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.push(Task { name, run: Box::new(move || Box::pin(task())) });
+        self
+    }
+
+    /// Verifies users' tokens with `verifier`, in place of the keys that identity publishes.
+    pub fn verifier(mut self, verifier: TokenVerifier) -> Self {
+        self.verifier = Some(verifier);
+        self
+    }
+
+    /// Name of the service.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,29 @@
+//! The test contract of `tests/proto`, with every corner of the transcoder.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
+
+/// The test contract with its imports.
+pub(crate) fn pool() -> &'static DescriptorPool {
+    static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+        let gateway = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folders = [gateway.join("tests/proto"), gateway.join("../proto")];
+        let mut compiler = protox::Compiler::new(folders).unwrap();
+        compiler.include_imports(true).open_file("corner.proto").unwrap();
+        DescriptorPool::decode(compiler.encode_file_descriptor_set().as_slice()).unwrap()
+    });
+    &POOL
+}
+
+/// A message of the test contract.
+pub(crate) fn message(name: &str) -> MessageDescriptor {
+    pool().get_message_by_name(&format!("malha.corner.v1.{name}")).unwrap()
+}
+
+/// A method of the test contract.
+pub(crate) fn method(name: &str) -> MethodDescriptor {
+    let service = pool().get_service_by_name("malha.corner.v1.CornerService").unwrap();
+    service.methods().find(|method| method.name() == name).unwrap()
+}

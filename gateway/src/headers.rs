@@ -1,0 +1,163 @@
+//! Headers that every answer carries: what browsers must know, and who may call from a page.
+
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use uuid::Uuid;
+
+/// Names the request in logs, from the edge to the last hop.
+pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Says that an answer repeats the one that the same idempotency key got before.
+pub(crate) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("x-idempotent-replay");
+
+/// Headers of the class that Helmet sets. An answer that sets one itself keeps its own.
+const SECURITY: [(HeaderName, HeaderValue); 12] = [
+    header("x-content-type-options", "nosniff"),
+    header("x-frame-options", "DENY"),
+    header("x-dns-prefetch-control", "off"),
+    header("x-download-options", "noopen"),
+    header("x-permitted-cross-domain-policies", "none"),
+    header("x-xss-protection", "0"),
+    header("referrer-policy", "no-referrer"),
+    header("origin-agent-cluster", "?1"),
+    header("cross-origin-opener-policy", "same-origin"),
+    header("cross-origin-resource-policy", "same-origin"),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+
+const fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static(name), HeaderValue::from_static(value))
+}
+
+/// Adds what browsers must know.
+pub(crate) fn secure(headers: &mut HeaderMap, over_tls: bool) {
+    for (name, value) in SECURITY {
+        headers.entry(name).or_insert(value);
+    }
+    if over_tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
+    }
+}
+
+/// The correlation id of a request: the client's if it is one that logs can show, else a new one.
+pub(crate) fn correlation_id(headers: &HeaderMap) -> String {
+    let given = headers.get(CORRELATION_ID).and_then(|id| id.to_str().ok());
+    let fits = |id: &&str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte);
+        (1..=128).contains(&id.len()) && id.bytes().all(plain)
+    };
+    given.filter(fits).map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
+}
+
+/// Which pages of other origins may call.
+pub(crate) struct Cors {
+    any: bool,
+    origins: Vec<String>,
+}
+
+impl Cors {
+    /// Admits the pages of these origins; `*` admits all.
+    pub(crate) fn new(origins: &[String]) -> Self {
+        Self { any: origins.iter().any(|origin| origin == "*"), origins: origins.to_vec() }
+    }
+
+    /// Whether a request asks what a later one may do.
+    pub(crate) fn is_preflight(headers: &HeaderMap) -> bool {
+        headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+    }
+
+    /// Adds to an answer what the request's origin may see of it.
+    pub(crate) fn answer(&self, request: &HeaderMap, answer: &mut HeaderMap) {
+        if self.any || !self.origins.is_empty() {
+            answer.append(VARY, HeaderValue::from_static("origin"));
+        }
+        if let Some(origin) = self.admitted(request) {
+            answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            let exposed = "x-correlation-id, x-idempotent-replay, retry-after, ratelimit, \
+                           ratelimit-policy, ratelimit-limit, ratelimit-remaining, ratelimit-reset";
+            answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
+        }
+    }
+
+    /// Adds to the answer of a preflight what the later request may be.
+    pub(crate) fn answer_preflight(
+        &self,
+        request: &HeaderMap,
+        methods: HeaderValue,
+        answer: &mut HeaderMap,
+    ) {
+        if self.admitted(request).is_none() {
+            return;
+        }
+        let headers = "authorization, content-type, idempotency-key, x-correlation-id, traceparent";
+        answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
+        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers));
+        answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    }
+
+    fn admitted(&self, request: &HeaderMap) -> Option<HeaderValue> {
+        let origin = request.get(ORIGIN)?;
+        let known =
+            self.any || self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
+        known.then(|| origin.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_well_formed_correlation_id_is_taken_over() {
+        let taken = |id: &'static [u8]| {
+            let Ok(value) = HeaderValue::from_bytes(id) else { return false };
+            let headers = HeaderMap::from_iter([(CORRELATION_ID, value)]);
+            correlation_id(&headers).as_bytes() == id
+        };
+        assert!(taken(b"7d9f-A.b_c:1"));
+        for id in [&b""[..], b"two words", b"quo\"te", b"\xff", &[b'a'; 129]] {
+            assert!(!taken(id), "{id:?}");
+        }
+        assert_eq!(correlation_id(&HeaderMap::new()).len(), 36, "a UUID");
+    }
+
+    /// L-11.
+    #[test]
+    fn an_answer_keeps_what_it_says_itself_and_hsts_needs_tls() {
+        let mut headers = HeaderMap::from_iter([header("cache-control", "no-cache")]);
+        secure(&mut headers, false);
+        assert_eq!(headers[CACHE_CONTROL], "no-cache");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert!(!headers.contains_key(STRICT_TRANSPORT_SECURITY));
+
+        secure(&mut headers, true);
+        assert!(headers.contains_key(STRICT_TRANSPORT_SECURITY));
+    }
+
+    /// L-11.
+    #[test]
+    fn only_known_origins_see_answers() {
+        let allowed = |origins: &[&str], origin: &'static str| {
+            let origins: Vec<_> = origins.iter().map(ToString::to_string).collect();
+            let request = HeaderMap::from_iter([header("origin", origin)]);
+            let mut answer = HeaderMap::new();
+            Cors::new(&origins).answer(&request, &mut answer);
+            answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
+        };
+        assert!(allowed(&["https://app.example"], "https://app.example"));
+        assert!(!allowed(&["https://app.example"], "https://app.example.evil"));
+        assert!(!allowed(&["https://app.example"], "http://app.example"));
+        assert!(!allowed(&[], "https://app.example"));
+        assert!(allowed(&["*"], "https://any.example"));
+    }
+}
