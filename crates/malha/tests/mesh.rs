@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use auth::TenantId;
-use contracts::customers::v1::OpenProfileRequest;
+use contracts::customers::v1::CreateCustomerRequest;
 use contracts::customers::v1::customers_service_client::CustomersServiceClient;
 use contracts::payments::v1::GetTransactionRequest;
 use contracts::payments::v1::payments_service_client::PaymentsServiceClient;
@@ -167,7 +167,7 @@ async fn engineer_reaches_what_the_contracts_allow() {
     assert_eq!(transaction.unwrap().amount, "5.00");
 
     let mut customers = CustomersServiceClient::new(mesh.channel("customers"));
-    let create = customers.open_profile(OpenProfileRequest::default());
+    let create = customers.create_customer(CreateCustomerRequest::default());
     let refusal = context.scope(create).await.unwrap_err();
     assert_eq!(refusal.code(), Code::PermissionDenied);
     assert_eq!(mesh::error::reason(&refusal).as_deref(), Some("CALLER_NOT_ALLOWED"));

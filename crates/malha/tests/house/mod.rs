@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// Every process of the mesh; each serves one module.
-pub const MODULES: [&str; 6] =
+pub(crate) const MODULES: [&str; 6] =
     ["ledger", "accounts", "customers", "payments", "identity", "gateway"];
 
 /// The services that have a schema in PostgreSQL.
@@ -24,34 +24,34 @@ const STORED: [&str; 4] = ["identity", "customers", "accounts", "payments"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A mesh of one process per module, with a database of its own. Ends with this value.
-pub struct House {
+pub(crate) struct House {
     folder: TempDir,
     cluster: PrivateCluster,
     processes: Mutex<BTreeMap<&'static str, Child>>,
     /// Where the edge listens, without TLS.
-    pub edge: String,
+    pub(crate) edge: String,
     /// Speaks to the edge.
-    pub client: Client,
+    pub(crate) client: Client,
 }
 
 /// A person with an account, logged in.
 #[derive(Clone, Debug)]
-pub struct Person {
+pub(crate) struct Person {
     /// Its user id.
-    pub id: String,
+    pub(crate) id: String,
     /// Its access token.
-    pub token: String,
+    pub(crate) token: String,
     email: String,
 }
 
 impl House {
     /// Makes certificates, database and settings, starts every process, and waits until all is well.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
         let folder = tempfile::tempdir().unwrap();
         let certificates = folder.path().join("certs");
         mesh::certs::init(&certificates).unwrap();
-        for name in MODULES.into_iter().chain(["engineer"]) {
+        for name in MODULES.into_iter().chain(["edge"]) {
             mesh::certs::issue(&certificates, name).unwrap();
         }
         identity::create_key_encryption_key(&folder.path().join("identity.key")).unwrap();
@@ -76,7 +76,7 @@ impl House {
     }
 
     /// Starts the process of a module.
-    pub fn spawn(&self, name: &'static str) {
+    pub(crate) fn spawn(&self, name: &'static str) {
         let process = self
             .malha()
             .args(["serve", name])
@@ -87,7 +87,7 @@ impl House {
     }
 
     /// Ends the process of a module as `kill -9` does.
-    pub async fn kill(&self, name: &'static str) {
+    pub(crate) async fn kill(&self, name: &'static str) {
         let process = self.processes.lock().unwrap().remove(name);
         process.expect("the process runs").kill().await.unwrap();
     }
@@ -101,7 +101,7 @@ impl House {
     }
 
     /// Waits until the edge says that every service and all that it needs is well.
-    pub async fn wait_until_well(&self) {
+    pub(crate) async fn wait_until_well(&self) {
         let well = async {
             loop {
                 let answer = self.client.get(format!("{}/health", self.edge)).send().await;
@@ -115,7 +115,7 @@ impl House {
     }
 
     /// Registers a person and logs it in.
-    pub async fn person(&self, number: usize) -> Person {
+    pub(crate) async fn person(&self, number: usize) -> Person {
         let email = format!("person{number}@example.com");
         let body = json!({"name": "Person", "email": email, "password": "correct horse battery"});
         let registered = self.post("/auth/register", None, &[], &body).await.unwrap();
@@ -131,7 +131,7 @@ impl House {
     }
 
     /// Gives the person a fresh token.
-    pub async fn log_in(&self, person: &mut Person) {
+    pub(crate) async fn log_in(&self, person: &mut Person) {
         let body = json!({"email": person.email, "password": "correct horse battery"});
         let tokens = self.post("/auth/login", None, &[], &body).await.unwrap();
         assert_eq!(tokens.status(), 200);
@@ -139,21 +139,8 @@ impl House {
         tokens["accessToken"].as_str().unwrap().clone_into(&mut person.token);
     }
 
-    /// A token of that role, by the command that makes one.
-    pub async fn token(&self, role: &str) -> String {
-        let output = self
-            .malha()
-            .args(["token", "--role", role])
-            .stdout(Stdio::piped())
-            .output()
-            .await
-            .unwrap();
-        assert!(output.status.success());
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
     /// Posts JSON to the edge.
-    pub async fn post(
+    pub(crate) async fn post(
         &self,
         path: &str,
         token: Option<&str>,
@@ -171,7 +158,7 @@ impl House {
     }
 
     /// Reads JSON from the edge, which must succeed.
-    pub async fn get(&self, path: &str, token: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Value {
         let request = self.client.get(format!("{}{path}", self.edge)).bearer_auth(token);
         let answer = request.send().await.unwrap();
         let status = answer.status();
@@ -181,7 +168,7 @@ impl House {
     }
 
     /// The database as its administrator sees it: all tenants, all schemas.
-    pub async fn database(&self) -> PgConnection {
+    pub(crate) async fn database(&self) -> PgConnection {
         PgConnection::connect(&self.cluster.url("postgres", "malha")).await.unwrap()
     }
 }
@@ -209,6 +196,8 @@ fn settings(folder: &TempDir, cluster: &PrivateCluster, edge: &str) -> String {
         identity.development_tokens = true
         payments.customer_cash = true
         gateway.http = '{edge}'
+        gateway.https = '127.0.0.1:{https}'
+        gateway.tls = {{ certificate = {certificate}, key = {certificate_key} }}
         gateway.rate_limits = {{ default = {unlimited}, auth = {unlimited} }}
         mesh.certs = {certs}
         [mesh.listen]
@@ -221,6 +210,9 @@ fn settings(folder: &TempDir, cluster: &PrivateCluster, edge: &str) -> String {
         database = storage.database,
         journal = path("ledger"),
         key = path("identity.key"),
+        https = free_port(),
+        certificate = path("certs/edge.pem"),
+        certificate_key = path("certs/edge.key"),
         certs = path("certs"),
         listen = table(|address| format!("'{address}'")),
         endpoints = table(|address| format!("['{address}']")),

@@ -1,0 +1,347 @@
+//! The mesh as separate processes, as in production, with one killed after the other.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, Response, StatusCode};
+use serde_json::json;
+use storage::PrivateCluster;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use support::client::{Edge, Person, body, text};
+use support::{Malha, PATIENCE, SERVICES, Variables, addresses, free_ports};
+
+/// How long a killed service stays away.
+const OUTAGE: Duration = Duration::from_millis(1500);
+
+/// Pause of the light load between two calls to one route.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// One process for each service and one for the gateway, over one database.
+struct Fleet {
+    processes: BTreeMap<&'static str, Malha>,
+    variables: Variables,
+    edge: Edge,
+    /// Of the gateway's process.
+    admin: Edge,
+    home: TempDir,
+    _database: PrivateCluster,
+}
+
+impl Fleet {
+    async fn start() -> Self {
+        let (variables, http) = addresses();
+        let home = home();
+        let database = database().await;
+        let mut variables = with_storage(variables, &database.config().host, &home);
+        let generous = "[{ requests = 1000000, per = \"1m\" }]";
+        for class in ["DEFAULT", "AUTH"] {
+            let name = format!("MALHA_GATEWAY__RATE_LIMITS__{class}");
+            variables.push((name, generous.to_owned()));
+        }
+        let edge = Edge::new(&http);
+        let admin = Edge::new("127.0.0.1:1");
+        let processes = BTreeMap::new();
+        let mut fleet = Self { processes, variables, edge, admin, home, _database: database };
+        // The edge first and those that are called last: the order does not matter.
+        for name in ["gateway", "payments", "identity", "accounts", "customers", "ledger"] {
+            fleet.launch(name);
+        }
+        fleet
+    }
+
+    /// Starts a process without waiting for it.
+    fn launch(&mut self, name: &'static str) {
+        let [admin] = free_ports();
+        let admin = format!("127.0.0.1:{admin}");
+        if name == "gateway" {
+            self.admin = Edge::new(&admin);
+        }
+        let mut variables = self.variables.clone();
+        variables.push(("MALHA_TELEMETRY__LISTEN".to_owned(), admin));
+        let process = Malha::start(&["serve", name], &variables, self.home.path());
+        self.processes.insert(name, process);
+    }
+
+    async fn await_ready(&self) {
+        for process in self.processes.values() {
+            process.await_line("ready");
+        }
+        self.admin.await_ok("/readyz").await;
+    }
+
+    fn kill(&mut self, name: &str) {
+        self.processes.get_mut(name).unwrap().kill();
+    }
+}
+
+/// A folder with certificates and secrets for everybody.
+fn home() -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let certs = home.path().join("certs");
+    mesh::certs::init(&certs).unwrap();
+    for name in SERVICES.into_iter().chain(["gateway", "edge"]) {
+        mesh::certs::issue(&certs, name).unwrap();
+    }
+    identity::create_key_encryption_key(&home.path().join("identity.key")).unwrap();
+    home
+}
+
+async fn database() -> PrivateCluster {
+    let database =
+        tokio::task::spawn_blocking(PrivateCluster::start_scratch).await.unwrap().unwrap();
+    database.provision(&["identity", "customers", "accounts", "payments"]).await.unwrap();
+    database
+}
+
+fn with_storage(mut variables: Variables, host: &str, home: &TempDir) -> Variables {
+    let path = |name: &str| home.path().join(name).display().to_string();
+    for (name, value) in [
+        ("MALHA_STORAGE__HOST", host.to_owned()),
+        ("MALHA_MESH__CERTS", path("certs")),
+        ("MALHA_GATEWAY__TLS__CERTIFICATE", path("certs/edge.pem")),
+        ("MALHA_GATEWAY__TLS__KEY", path("certs/edge.key")),
+        ("MALHA_IDENTITY__KEY_ENCRYPTION_KEY", path("identity.key")),
+        ("MALHA_LEDGER__JOURNAL", path("ledger")),
+        ("MALHA_PAYMENTS__CUSTOMER_CASH", "true".to_owned()),
+    ] {
+        variables.push((name.to_owned(), value));
+    }
+    variables
+}
+
+/// A route under load, and the services without which it cannot answer.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Route {
+    Keys,
+    Profile,
+    Balance,
+    Transaction,
+    Deposit,
+}
+
+impl Route {
+    const ALL: [Self; 5] =
+        [Self::Keys, Self::Profile, Self::Balance, Self::Transaction, Self::Deposit];
+
+    fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::Keys => &["identity"],
+            Self::Profile => &["customers"],
+            Self::Balance => &["accounts", "ledger"],
+            Self::Transaction => &["payments"],
+            Self::Deposit => &["payments", "ledger"],
+        }
+    }
+
+    async fn call(self, person: &Person, transaction: &str) -> reqwest::Result<Response> {
+        let id = &person.id;
+        let (method, path) = match self {
+            Self::Keys => (Method::GET, "/.well-known/jwks.json".to_owned()),
+            Self::Profile => (Method::GET, format!("/users/{id}")),
+            Self::Balance => (Method::GET, format!("/users/{id}/balance")),
+            Self::Transaction => (Method::GET, format!("/transactions/{transaction}")),
+            Self::Deposit => (Method::POST, "/transactions".to_owned()),
+        };
+        let request = person.request(method, &path);
+        let deposit = json!({ "type": "DEPOSIT", "amount": "1.00" });
+        if self == Self::Deposit { request.json(&deposit) } else { request }.send().await
+    }
+}
+
+/// What a route has answered since it was last asked.
+#[derive(Default)]
+struct Tally {
+    served: AtomicU64,
+    unavailable: AtomicU64,
+    /// Neither answered nor refused: the connection broke.
+    broken: AtomicU64,
+}
+
+impl Tally {
+    fn take(&self) -> (u64, u64, u64) {
+        let take = |count: &AtomicU64| count.swap(0, Ordering::Relaxed);
+        (take(&self.served), take(&self.unavailable), take(&self.broken))
+    }
+
+    async fn add(&self, route: Route, answer: reqwest::Result<Response>) {
+        let Ok(answer) = answer else {
+            self.broken.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        match answer.status() {
+            StatusCode::OK | StatusCode::CREATED => {
+                self.served.fetch_add(1, Ordering::Relaxed);
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                assert!(answer.headers().contains_key("retry-after"), "{route:?}");
+                self.unavailable.fetch_add(1, Ordering::Relaxed);
+            }
+            status => panic!("{route:?} answered {status}: {}", answer.text().await.unwrap()),
+        }
+    }
+}
+
+/// Calls every route over and over.
+struct Load {
+    tallies: BTreeMap<Route, Arc<Tally>>,
+    deposits: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(person: &Person, transaction: &str) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let deposits = Arc::new(AtomicU64::new(0));
+        let mut tallies = BTreeMap::new();
+        let mut tasks = Vec::new();
+        for route in Route::ALL {
+            let tally = Arc::new(Tally::default());
+            tallies.insert(route, Arc::clone(&tally));
+            let (person, transaction) = (person.clone(), transaction.to_owned());
+            let (stop, deposits) = (Arc::clone(&stop), Arc::clone(&deposits));
+            tasks.push(tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let answer = route.call(&person, &transaction).await;
+                    let is_served = answer.as_ref().is_ok_and(|it| it.status().is_success());
+                    if route == Route::Deposit && is_served {
+                        deposits.fetch_add(1, Ordering::Relaxed);
+                    }
+                    tally.add(route, answer).await;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }));
+        }
+        Self { tallies, deposits, stop, tasks }
+    }
+
+    fn clear(&self) {
+        self.tallies.values().for_each(|tally| {
+            tally.take();
+        });
+    }
+
+    /// Waits until every route has been served again, and then only served for a while.
+    async fn await_recovery(&self, killed: &str) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.clear();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let counts: Vec<_> = self.tallies.values().map(|tally| tally.take()).collect();
+            if counts.iter().all(|(served, other, broken)| *served > 0 && other + broken == 0) {
+                return;
+            }
+            assert!(Instant::now() < end, "no recovery from the death of {killed}: {counts:?}");
+        }
+    }
+
+    /// Ends the load and returns the number of deposits that were acknowledged.
+    async fn finish(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        self.deposits.load(Ordering::Relaxed)
+    }
+}
+
+/// L-71, K-45: the death of a service is felt on its own routes alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_service_takes_only_its_own_routes_and_they_recover() {
+    let mut fleet = Fleet::start().await;
+    fleet.await_ready().await;
+    let ada = fleet.edge.register("ada").await;
+    let deposit = ada.transact(json!({ "type": "DEPOSIT", "amount": "1.00" })).await;
+    let transaction = text(&body(deposit).await["id"]);
+    let load = Load::start(&ada, &transaction);
+    load.await_recovery("nobody").await;
+
+    for name in SERVICES {
+        fleet.kill(name);
+        // Calls in flight at the instant of death end as they may.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        load.clear();
+        tokio::time::sleep(OUTAGE).await;
+        for (route, tally) in &load.tallies {
+            let (served, unavailable, broken) = tally.take();
+            assert_eq!(broken, 0, "the gateway answers {route:?} without {name}");
+            if route.needs().contains(&name) {
+                assert_eq!(served, 0, "{route:?} was answered without {name}");
+                assert!(unavailable > 0, "{route:?} was not refused without {name}");
+            } else if !(name == "accounts" && *route == Route::Deposit) {
+                // Payments remembers accounts, so deposits may go on without `accounts`.
+                assert_eq!(unavailable, 0, "{route:?} suffers from the death of {name}");
+                assert!(served > 0, "{route:?} is not served without {name}");
+            }
+        }
+        fleet.launch(name);
+        load.await_recovery(name).await;
+    }
+
+    fleet.kill("gateway");
+    tokio::time::sleep(OUTAGE).await;
+    fleet.launch("gateway");
+    load.await_recovery("gateway").await;
+
+    let acknowledged = load.finish().await;
+    assert_nothing_lost(&ada, acknowledged).await;
+}
+
+/// Every acknowledged deposit counts, no payment stays pending, and the balance is what completed.
+async fn assert_nothing_lost(ada: &Person, acknowledged: u64) {
+    let end = Instant::now() + PATIENCE;
+    while count(ada, "PENDING").await > 0 {
+        assert!(Instant::now() < end, "payments stay pending");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let completed = count(ada, "COMPLETED").await;
+    // The first deposit came before the load.
+    assert!(completed > acknowledged, "{completed} completed, {acknowledged} acknowledged");
+    assert_eq!(ada.balance().await, format!("{completed}.00"));
+}
+
+/// How many of a person's transactions have this status.
+async fn count(person: &Person, status: &str) -> u64 {
+    let (mut total, mut page) = (0, String::new());
+    loop {
+        let path = format!("/transactions?status={status}&pageSize=100&pageToken={page}");
+        let answer = person.get(&path).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let list = body(answer).await;
+        total += list["transactions"].as_array().unwrap().len() as u64;
+        match list["nextPageToken"].as_str().filter(|token| !token.is_empty()) {
+            Some(next) => next.clone_into(&mut page),
+            None => return total,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn service_waits_for_its_database() {
+    let (variables, _) = addresses();
+    let home = home();
+    let socket = home.path().join("database");
+    let variables = with_storage(variables, socket.to_str().unwrap(), &home);
+    let (_, admin) = variables.iter().find(|(name, _)| name == "MALHA_TELEMETRY__LISTEN").unwrap();
+    let admin = Edge::new(admin);
+
+    let mut process = Malha::start(&["serve", "customers"], &variables, home.path());
+    process.await_line("database does not answer, asking again");
+    let readiness = admin.request(Method::GET, "/readyz").send().await.unwrap();
+    assert_eq!(readiness.status(), StatusCode::SERVICE_UNAVAILABLE);
+    admin.await_ok("/livez").await;
+
+    let database = database().await;
+    symlink(&database.config().host, &socket).unwrap();
+    process.await_line("ready");
+    admin.await_ok("/readyz").await;
+    assert!(process.terminate().success());
+}
