@@ -76,14 +76,11 @@ fn refusal(error: TokenError) -> Problem {
             "access tokens cannot be verified at the moment",
         )
         .retry_after(KEYS_RETRY_AFTER),
-        error => unauthorized(error.reason(), error.to_string()),
+        error => unauthorized(error.reason(), &error.to_string()),
     }
 }
 
-fn unauthorized(
-    reason: &'static str,
-    detail: impl Into<std::borrow::Cow<'static, str>>,
-) -> Problem {
+fn unauthorized(reason: &'static str, detail: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, reason, detail)
 }
 

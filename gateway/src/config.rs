@@ -178,3 +178,23 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_over_their_defaults_and_unknown_ones_refused() {
+        let text = r#"{"https": "127.0.0.1:0", "rate_limits": {"default": [{"requests": 5, "per": "1m"}]},
+                       "limits": {"body_timeout": "250ms"}}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        assert_eq!(config.rate_limits["default"], [Window::new(5, Duration::from_mins(1))]);
+        assert_eq!(config.limits.body_timeout, Duration::from_millis(250));
+        assert_eq!(config.limits.body_bytes_max, 1024 * 1024);
+
+        assert!(serde_json::from_str::<Config>(r#"{"htps": "127.0.0.1:0"}"#).is_err());
+        let none = r#"{"rate_limits": {"default": [{"requests": 0, "per": "1m"}]}}"#;
+        assert!(serde_json::from_str::<Config>(none).is_err());
+    }
+}

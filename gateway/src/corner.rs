@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use prost_reflect::{DescriptorPool, MessageDescriptor, MethodDescriptor};
+use prost_reflect::{DescriptorPool, MessageDescriptor};
 
 /// The test contract with its imports.
 pub(crate) fn pool() -> &'static DescriptorPool {
@@ -20,10 +20,4 @@ pub(crate) fn pool() -> &'static DescriptorPool {
 /// A message of the test contract.
 pub(crate) fn message(name: &str) -> MessageDescriptor {
     pool().get_message_by_name(&format!("malha.corner.v1.{name}")).unwrap()
-}
-
-/// A method of the test contract.
-pub(crate) fn method(name: &str) -> MethodDescriptor {
-    let service = pool().get_service_by_name("malha.corner.v1.CornerService").unwrap();
-    service.methods().find(|method| method.name() == name).unwrap()
 }

@@ -190,6 +190,7 @@ impl Edge {
         request: &HeaderMap,
     ) -> Result<Response<Full<Bytes>>, Problem> {
         let allow = self.routes.allow(path)?;
+        let allow = HeaderValue::try_from(allow).map_err(|_| Problem::internal())?;
         if Cors::is_preflight(request) {
             self.cors.answer_preflight(request, allow.clone(), &mut exchange.headers);
         }

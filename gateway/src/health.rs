@@ -1,14 +1,17 @@
 //! The health of the mesh as the edge sees it (L-17, L-61).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use mesh::{BreakerState, Mesh, UpstreamStatus};
+use prost_reflect::DescriptorPool;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
+
+use crate::routes::{Routes, upstream_of};
 
 /// How long an upstream may take to say how it is.
 const ANSWER_WITHIN: Duration = Duration::from_millis(900);
@@ -19,6 +22,8 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 /// Asks every upstream how it is.
 pub(crate) struct Health {
     mesh: Mesh,
+    /// Services that have routes: they are missed when they are not there.
+    needed: BTreeSet<String>,
     last: Mutex<Option<(Instant, Arc<Report>)>>,
 }
 
@@ -52,8 +57,16 @@ impl Report {
 }
 
 impl Health {
-    pub(crate) fn new(mesh: Mesh) -> Self {
-        Self { mesh, last: Mutex::new(None) }
+    /// Watches the services behind `routes`, and those others of `pool` that have an endpoint.
+    pub(crate) fn new(mesh: Mesh, pool: &DescriptorPool, routes: &Routes) -> Self {
+        // The mesh knows of a service from the first channel to it on.
+        for service in pool.services() {
+            if let Some(name) = upstream_of(&service) {
+                mesh.channel(&name);
+            }
+        }
+        let needed = routes.all().iter().map(|route| route.upstream.clone()).collect();
+        Self { mesh, needed, last: Mutex::new(None) }
     }
 
     /// A report of at most a second's age.
@@ -64,7 +77,11 @@ impl Health {
         {
             return Arc::clone(report);
         }
-        let asked = self.mesh.upstreams().into_iter().map(|upstream| self.ask(upstream));
+        let is_here = |upstream: &UpstreamStatus| {
+            !upstream.endpoints.is_empty() || self.needed.contains(&upstream.name)
+        };
+        let upstreams = self.mesh.upstreams().into_iter().filter(is_here);
+        let asked = upstreams.map(|upstream| self.ask(upstream));
         let services: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
         let all_up = services.values().all(|service| service.status == State::Up);
         let report = Arc::new(Report { status: state(all_up), services });

@@ -61,9 +61,14 @@ pub enum StartError {
     /// Neither `gateway.https` nor `gateway.http` is set.
     #[error("gateway.https or gateway.http must be set")]
     NoListener,
-    /// The rate limits lack a class that methods need.
-    #[error("gateway.rate_limits must have the class `default`")]
-    NoDefaultClass,
+    /// The rate limits cannot be applied.
+    #[error("gateway.rate_limits.{class}: {fault}")]
+    RateLimits {
+        /// The class.
+        class: String,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
@@ -130,9 +135,6 @@ impl Gateway {
 }
 
 fn edge(config: Config, mesh: &Mesh, clock: Clock) -> Result<Edge, StartError> {
-    if !config.rate_limits.contains_key("default") {
-        return Err(StartError::NoDefaultClass);
-    }
     let pool = contracts::pool();
     let routes = routes::Routes::compile(pool)?;
     let transcoder = transcode::Transcoder::new(pool);
@@ -141,9 +143,9 @@ fn edge(config: Config, mesh: &Mesh, clock: Clock) -> Result<Edge, StartError> {
     let expected = VerifierConfig { issuer, audience, leeway };
     Ok(Edge {
         verifier: TokenVerifier::new(Arc::new(mesh.key_source()), expected, clock),
-        limiter: rate::Limiter::new(&config.rate_limits, config.limits.callers_max),
+        limiter: rate::Limiter::new(&config.rate_limits, config.limits.callers_max)?,
         cors: headers::Cors::new(&config.cors_origins),
-        pages: pages::Pages::new(health::Health::new(mesh.clone()), &openapi),
+        pages: pages::Pages::new(health::Health::new(mesh.clone(), pool, &routes), &openapi),
         mesh: mesh.clone(),
         limits: config.limits,
         routes,

@@ -23,7 +23,7 @@ pub(crate) enum Page {
     Readyz,
     /// Prometheus text.
     Metrics,
-    /// The contracts as OpenAPI.
+    /// The contracts as `OpenAPI`.
     OpenApi,
     /// The contracts as a page for people.
     Docs,
@@ -56,7 +56,7 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    /// Pages over this health and this OpenAPI document; not ready yet.
+    /// Pages over this health and this `OpenAPI` document; not ready yet.
     pub(crate) fn new(health: Health, openapi: &serde_json::Value) -> Self {
         Self {
             health,

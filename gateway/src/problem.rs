@@ -21,13 +21,13 @@ pub(crate) struct Problem {
     pub(crate) status: StatusCode,
     /// Stable name that programs act on, `SCREAMING_SNAKE`.
     pub(crate) reason: Cow<'static, str>,
-    detail: Cow<'static, str>,
+    detail: Box<str>,
     /// What is wrong with which field.
-    pub(crate) errors: Vec<FieldError>,
+    pub(crate) errors: Box<[FieldError]>,
     metadata: BTreeMap<String, String>,
     retry_after: Option<Duration>,
     /// Methods that the path does admit.
-    allow: Option<HeaderValue>,
+    allow: Option<Box<str>>,
 }
 
 /// What is wrong with one field of a request. Never shows the field's value.
@@ -54,13 +54,13 @@ impl Problem {
     pub(crate) fn new(
         status: StatusCode,
         reason: &'static str,
-        detail: impl Into<Cow<'static, str>>,
+        detail: impl Into<Box<str>>,
     ) -> Self {
         Self {
             status,
             reason: Cow::Borrowed(reason),
             detail: detail.into(),
-            errors: Vec::new(),
+            errors: Box::default(),
             metadata: BTreeMap::new(),
             retry_after: None,
             allow: None,
@@ -70,10 +70,13 @@ impl Problem {
     /// The request breaks the contract in these fields.
     pub(crate) fn invalid_fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
-            [one] => Cow::Owned(format!("{}: {}", one.field, one.description)),
-            _ => Cow::Borrowed("several fields are not valid"),
+            [one] => format!("{}: {}", one.field, one.description),
+            _ => "several fields are not valid".to_owned(),
         };
-        Self { errors, ..Self::new(StatusCode::BAD_REQUEST, "INVALID_FIELD", detail) }
+        Self {
+            errors: errors.into(),
+            ..Self::new(StatusCode::BAD_REQUEST, "INVALID_FIELD", detail)
+        }
     }
 
     /// Something here is broken; the caller learns no more than that.
@@ -87,8 +90,8 @@ impl Problem {
     }
 
     /// Adds the methods that the path admits.
-    pub(crate) fn allow(self, allow: HeaderValue) -> Self {
-        Self { allow: Some(allow), ..self }
+    pub(crate) fn allow(self, allow: &str) -> Self {
+        Self { allow: Some(allow.into()), ..self }
     }
 
     /// The answer, for the request at `path`.
@@ -112,7 +115,7 @@ impl Problem {
         if let Some(retry_after) = self.retry_after {
             headers.insert(RETRY_AFTER, whole_seconds(retry_after).into());
         }
-        if let Some(allow) = self.allow {
+        if let Some(Ok(allow)) = self.allow.map(|allow| HeaderValue::from_str(&allow)) {
             headers.insert(ALLOW, allow);
         }
         if self.status == StatusCode::UNAUTHORIZED {
@@ -211,13 +214,13 @@ fn is_fault(code: Code) -> bool {
     matches!(code, Code::Unknown | Code::Internal | Code::DataLoss)
 }
 
-fn public_detail(status: &Status) -> Cow<'static, str> {
-    match status.code() {
-        code if is_fault(code) => Cow::Borrowed("the request failed inside"),
-        Code::Unavailable => Cow::Borrowed("the service is unavailable"),
-        Code::DeadlineExceeded => Cow::Borrowed("the service did not answer in time"),
-        _ => Cow::Owned(status.message().to_owned()),
-    }
+fn public_detail(status: &Status) -> Box<str> {
+    Box::from(match status.code() {
+        code if is_fault(code) => "the request failed inside",
+        Code::Unavailable => "the service is unavailable",
+        Code::DeadlineExceeded => "the service did not answer in time",
+        _ => status.message(),
+    })
 }
 
 /// Name of a code, for upstreams that give no reason.

@@ -12,6 +12,7 @@ use auth::{TenantId, UserId};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use parking_lot::Mutex;
 
+use crate::StartError;
 use crate::config::Window;
 use crate::problem::{Problem, whole_seconds};
 
@@ -50,13 +51,25 @@ pub(crate) struct Limiter {
 
 impl Limiter {
     /// A limiter of these classes, `default` among them.
-    pub(crate) fn new(classes: &BTreeMap<String, Vec<Window>>, callers_max: NonZeroU32) -> Self {
+    pub(crate) fn new(
+        classes: &BTreeMap<String, Vec<Window>>,
+        callers_max: NonZeroU32,
+    ) -> Result<Self, StartError> {
+        let refused =
+            |class: &str, fault| Err(StartError::RateLimits { class: class.to_owned(), fault });
+        if !classes.contains_key(DEFAULT_CLASS) {
+            return refused(DEFAULT_CLASS, "the class of all methods that name none must be there");
+        }
+        if let Some((class, _)) = classes.iter().find(|(_, windows)| windows.iter().any(is_instant))
+        {
+            return refused(class, "a window must take some time");
+        }
         let callers_max = usize::try_from(callers_max.get()).unwrap_or(usize::MAX);
         let classes = classes
             .iter()
             .map(|(name, windows)| (name.clone(), Class::new(name, windows, callers_max)))
             .collect();
-        Self { classes, started: Instant::now() }
+        Ok(Self { classes, started: Instant::now() })
     }
 
     /// Counts one request of `caller`, or refuses it; says which in the headers.
@@ -204,6 +217,10 @@ fn excess(window: &Window, next: u64, now: u64) -> u64 {
     (next - now).saturating_sub(nanos(window.per))
 }
 
+fn is_instant(window: &Window) -> bool {
+    window.per.is_zero()
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -222,7 +239,7 @@ mod tests {
 
     fn limiter(windows: &[Window], callers_max: u32) -> Limiter {
         let classes = BTreeMap::from([("default".to_owned(), windows.to_vec())]);
-        Limiter::new(&classes, NonZeroU32::new(callers_max).unwrap())
+        Limiter::new(&classes, NonZeroU32::new(callers_max).unwrap()).unwrap()
     }
 
     fn anybody(last: u8) -> Caller {
@@ -278,6 +295,18 @@ mod tests {
 
         assert!(admitted(class, anybody(4), 2 * SECOND));
         assert_eq!(class.callers.lock().rested_at.len(), 1, "those who rested are forgotten");
+    }
+
+    #[test]
+    fn limits_that_cannot_be_applied_are_refused_at_start() {
+        let refused = |class: &str, windows: &[Window]| {
+            let classes = BTreeMap::from([(class.to_owned(), windows.to_vec())]);
+            let error = Limiter::new(&classes, NonZeroU32::MIN).err();
+            error.map(|error| error.to_string()).unwrap_or_default()
+        };
+        assert!(refused("auth", &[]).contains("gateway.rate_limits.default"));
+        assert!(refused("default", &[Window::new(1, Duration::ZERO)]).contains("some time"));
+        assert_eq!(refused("default", &[]), "", "no window is no limit");
     }
 
     #[test]

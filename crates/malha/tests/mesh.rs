@@ -79,7 +79,7 @@ impl Dev {
     }
 }
 
-/// The walk of the README. L-18, L-39, L-69
+/// The walk of the README. L-12, L-22, L-34, L-39
 #[tokio::test(flavor = "multi_thread")]
 async fn two_people_move_money_and_find_it_after_a_restart() {
     let mut dev = Dev::start();
@@ -105,7 +105,7 @@ async fn two_people_move_money_and_find_it_after_a_restart() {
     assert!(dev.process.terminate().success());
 }
 
-/// K-35
+/// K-35, K-36
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_request_moves_money_once() {
     let dev = Dev::start();
@@ -115,16 +115,18 @@ async fn repeated_request_moves_money_once() {
         let answer = request.json(&json!({ "type": "DEPOSIT", "amount": "10.00" })).send().await;
         let answer = answer.unwrap();
         assert_eq!(answer.status(), StatusCode::CREATED);
-        body(answer).await["id"].clone()
+        let is_replay = answer.headers().contains_key("x-idempotent-replay");
+        (is_replay, answer.text().await.unwrap())
     };
 
     let (first, second) = (deposit().await, deposit().await);
 
-    assert_eq!(first, second);
+    assert_eq!((first.0, second.0), (false, true));
+    assert_eq!(first.1, second.1);
     assert_eq!(ada.balance().await, "10.00");
 }
 
-/// L-12, B-58
+/// L-06, B-46
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_and_the_hasty_are_turned_away() {
     let dev = Dev::start_with(&[("MALHA_GATEWAY__TOKENS__LEEWAY", "0s")]);
@@ -151,6 +153,7 @@ async fn strangers_and_the_hasty_are_turned_away() {
     assert_eq!(bob.balance().await, "0.00", "others are not held up");
 }
 
+/// B-44
 #[tokio::test(flavor = "multi_thread")]
 async fn engineer_reaches_what_the_contracts_allow() {
     let dev = Dev::start();

@@ -14,7 +14,7 @@ use contracts::policy::{self, FieldPolicy};
 use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor};
 
 pub(crate) use at::At;
-pub(crate) use read::{ReadError, field_named};
+pub(crate) use read::{ReadError, field_named, fields_given};
 
 /// Reads and writes the messages of one descriptor pool.
 #[derive(Debug)]
@@ -76,5 +76,7 @@ fn prefix(name: &str) -> String {
     prefix + "_"
 }
 
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;

@@ -127,17 +127,6 @@ impl Codec {
         Ok(self.read_value(field, document(json)?, &At::ROOT)?)
     }
 
-    /// The fields of `descriptor` that a document gives, nulls included.
-    pub(crate) fn fields_given(
-        &self,
-        descriptor: &MessageDescriptor,
-        json: &[u8],
-    ) -> Result<Vec<FieldDescriptor>, ReadError> {
-        let members = members(document(json)?, &At::ROOT)?;
-        let fields = members.iter().map(|(name, _)| field_named(descriptor, name, &At::ROOT));
-        Ok(fields.collect::<Result<_, _>>()?)
-    }
-
     pub(super) fn read_message(
         &self,
         descriptor: &MessageDescriptor,
@@ -248,6 +237,16 @@ impl Codec {
         };
         value.map_err(|expected| at.error(expected))
     }
+}
+
+/// The fields of `descriptor` that a document gives, nulls included.
+pub(crate) fn fields_given(
+    descriptor: &MessageDescriptor,
+    json: &[u8],
+) -> Result<Vec<FieldDescriptor>, ReadError> {
+    let members = members(document(json)?, &At::ROOT)?;
+    let fields = members.iter().map(|(name, _)| field_named(descriptor, name, &At::ROOT));
+    Ok(fields.collect::<Result<_, _>>()?)
 }
 
 /// The field that a client calls `name`: by its JSON name or its own.

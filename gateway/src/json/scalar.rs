@@ -113,14 +113,12 @@ fn integer(text: &str) -> Option<i128> {
     let exponent = exponent.parse::<i32>().ok()?;
     let shift = exponent.checked_sub(i32::try_from(fraction.len()).ok()?)?;
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
-    match u32::try_from(shift) {
-        Ok(shift) => digits.checked_mul(10_i128.checked_pow(shift)?),
-        // A negative shift is a fraction, unless the digits end with as many zeros.
-        Err(_) => {
-            let divisor = 10_i128.checked_pow(shift.unsigned_abs())?;
-            (digits % divisor == 0).then(|| digits / divisor)
-        }
+    if let Ok(shift) = u32::try_from(shift) {
+        return digits.checked_mul(10_i128.checked_pow(shift)?);
     }
+    // A negative shift is a fraction, unless the digits end with as many zeros.
+    let divisor = 10_i128.checked_pow(shift.unsigned_abs())?;
+    (digits % divisor == 0).then(|| digits / divisor)
 }
 
 fn float(text: &str) -> Option<f64> {

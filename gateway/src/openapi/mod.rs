@@ -1,4 +1,4 @@
-//! The contracts as an OpenAPI 3.1 document (L-10).
+//! The contracts as an `OpenAPI` 3.1 document (L-10).
 
 mod comments;
 mod schema;
@@ -74,7 +74,7 @@ fn tag_name(service: &str) -> &str {
     service.strip_suffix("Service").unwrap_or(service)
 }
 
-/// The path in OpenAPI's words: `/v1/{name=shelves/*}` → `/v1/{name}`.
+/// The path in `OpenAPI`'s words: `/v1/{name=shelves/*}` → `/v1/{name}`.
 fn path_of(template: &str) -> String {
     let mut path = String::new();
     let mut pattern = false;

@@ -121,15 +121,16 @@ impl<'a> Schemas<'a> {
 
     fn enumeration(&mut self, enumeration: &EnumDescriptor) -> Value {
         let file = enumeration.parent_file();
-        let mut description = self.comments.of_path(&file, enumeration.path()).to_owned();
-        let mut names = Vec::new();
         // The zero stands for no value at all.
-        for value in enumeration.values().filter(|value| value.number() != 0) {
-            let name = self.codec.shown_name(enumeration, value.name());
-            let comment = self.comments.of_path(&file, value.path());
-            description += &format!("\n- `{name}`: {}", comment.replace('\n', " "));
-            names.push(name.to_owned());
-        }
+        let values: Vec<_> = enumeration.values().filter(|value| value.number() != 0).collect();
+        let names: Vec<_> =
+            values.iter().map(|value| self.codec.shown_name(enumeration, value.name())).collect();
+        let lines = values.iter().zip(&names).map(|(value, name)| {
+            format!("- `{name}`: {}", self.comments.of_path(&file, value.path()).replace('\n', " "))
+        });
+        let mut description = vec![self.comments.of_path(&file, enumeration.path()).to_owned()];
+        description.extend(lines);
+        let description = description.join("\n");
         let name = component_name(enumeration.full_name());
         let schema = json!({"type": "string", "enum": names, "description": description});
         self.components.insert(name.clone(), schema);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use contracts::policy::{self, Access, MethodPolicy};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, StatusCode};
-use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor};
+use http::{Method, StatusCode};
+use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
 
 use crate::pages::{PAGES, Page};
 use crate::problem::Problem;
@@ -158,15 +158,16 @@ impl Routes {
         }
         let allow = self.allowed(&readings)?;
         let detail = "the path does not admit this method";
-        Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail).allow(allow))
+        Err(Problem::new(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", detail)
+            .allow(&allow))
     }
 
     /// The methods that a path admits, as `Allow` lists them; 404 when there are none.
-    pub(crate) fn allow(&self, path: &str) -> Result<HeaderValue, Problem> {
+    pub(crate) fn allow(&self, path: &str) -> Result<String, Problem> {
         self.allowed(&readings(path)?)
     }
 
-    fn allowed(&self, readings: &[Path<'_>]) -> Result<HeaderValue, Problem> {
+    fn allowed(&self, readings: &[Path<'_>]) -> Result<String, Problem> {
         let mut allowed: Vec<&str> = Vec::new();
         for (verb, _) in readings.iter().flat_map(|path| self.tree.find(path)).flatten() {
             match verb {
@@ -185,8 +186,13 @@ impl Routes {
         allowed.push("OPTIONS");
         allowed.sort_unstable();
         allowed.dedup();
-        HeaderValue::try_from(allowed.join(", ")).map_err(|_| Problem::internal())
+        Ok(allowed.join(", "))
     }
+}
+
+/// Mesh name of a gRPC service: the second part of its package.
+pub(crate) fn upstream_of(service: &ServiceDescriptor) -> Option<String> {
+    service.package_name().split('.').nth(1).map(ToOwned::to_owned)
 }
 
 fn readings(path: &str) -> Result<Vec<Path<'_>>, Problem> {
@@ -212,8 +218,8 @@ impl Route {
         if !matches!(policy.access, Access::Public | Access::Authenticated) {
             return Err("only a public or authenticated method may have one".to_owned());
         }
-        let package = method.parent_service().package_name().to_owned();
-        let upstream = package.split('.').nth(1).ok_or("the package names no service")?.to_owned();
+        let upstream =
+            upstream_of(method.parent_service()).ok_or("its package names no service")?;
         let grpc_path = policy::grpc_path(method).parse::<PathAndQuery>();
         let variables = template
             .captures

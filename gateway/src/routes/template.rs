@@ -176,12 +176,12 @@ pub(super) struct Tree<T> {
     one: Option<Box<Tree<T>>>,
     rest: Option<Box<Tree<T>>>,
     /// What ends here, by verb.
-    ends: HashMap<Option<String>, T>,
+    ends: Vec<(Option<String>, T)>,
 }
 
 impl<T> Default for Tree<T> {
     fn default() -> Self {
-        Self { literals: HashMap::new(), one: None, rest: None, ends: HashMap::new() }
+        Self { literals: HashMap::new(), one: None, rest: None, ends: Vec::new() }
     }
 }
 
@@ -196,20 +196,30 @@ impl<T: Default> Tree<T> {
                 Segment::Rest => node.rest.get_or_insert_default(),
             };
         }
-        node.ends.entry(template.verb.clone()).or_default()
+        let at = node.ends.iter().position(|(verb, _)| *verb == template.verb);
+        let at = at.unwrap_or_else(|| {
+            node.ends.push((template.verb.clone(), T::default()));
+            node.ends.len() - 1
+        });
+        &mut node.ends[at].1
     }
 
     /// All places that `path` fits, the most exact first.
     pub(super) fn find(&self, path: &Path<'_>) -> Vec<&T> {
         let mut found = Vec::new();
-        self.collect(&path.segments, &path.verb, &mut found);
+        self.collect(&path.segments, path.verb.as_deref(), &mut found);
         found
+    }
+
+    /// What ends here with `verb`.
+    fn ending(&self, verb: Option<&str>) -> Option<&T> {
+        self.ends.iter().find(|(own, _)| own.as_deref() == verb).map(|(_, end)| end)
     }
 
     fn collect<'t>(
         &'t self,
         segments: &[PathSegment<'_>],
-        verb: &Option<String>,
+        verb: Option<&str>,
         found: &mut Vec<&'t T>,
     ) {
         match segments.split_first() {
@@ -221,10 +231,10 @@ impl<T: Default> Tree<T> {
                     child.collect(tail, verb, found);
                 }
             }
-            None => found.extend(self.ends.get(verb)),
+            None => found.extend(self.ending(verb)),
         }
         if let Some(child) = &self.rest {
-            found.extend(child.ends.get(verb));
+            found.extend(child.ending(verb));
         }
     }
 }
@@ -246,7 +256,8 @@ mod tests {
 
     #[test]
     fn templates_take_what_google_api_http_says() {
-        let table: &[(&str, &str, Option<&[(&str, &str)]>)] = &[
+        type Row<'a> = (&'a str, &'a str, Option<&'a [(&'a str, &'a str)]>);
+        let table: &[Row<'_>] = &[
             ("/users", "/users", Some(&[])),
             ("/users", "/users/", None),
             ("/users", "/user", None),

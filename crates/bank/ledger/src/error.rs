@@ -62,3 +62,24 @@ pub enum StartError {
     #[error("the ledger could not be started: {0}")]
     Threads(#[from] std::io::Error),
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_code_and_reason() {
+        for (error, code, reason) in [
+            (LedgerError::invalid("id", "must be a UUID"), Code::InvalidArgument, "INVALID_FIELD"),
+            (LedgerError::AccountNotFound, Code::NotFound, "ACCOUNT_NOT_FOUND"),
+            (LedgerError::Stopped, Code::Unavailable, "JOURNAL_FAILED"),
+        ] {
+            let status = Status::from(error);
+            assert_eq!(status.code(), code);
+            assert_eq!(mesh::error::reason(&status).as_deref(), Some(reason));
+        }
+        let status = Status::from(LedgerError::Stopped);
+        assert_eq!(mesh::error::retry_after(&status), Some(Duration::from_secs(1)));
+    }
+}

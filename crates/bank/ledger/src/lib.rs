@@ -54,7 +54,9 @@ pub async fn start(
     _mesh: &Mesh,
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
-    let recovered = tokio::task::spawn_blocking(move || recover(&config.journal)).await;
+    let span = tracing::Span::current();
+    let recovering = move || span.in_scope(|| recover(&config.journal));
+    let recovered = tokio::task::spawn_blocking(recovering).await;
     let (state, journal) = recovered.map_err(std::io::Error::other)??;
     let engine = Arc::new(Engine::start(state, Box::new(journal), clock)?);
     let ledger = Ledger::new(Arc::clone(&engine));

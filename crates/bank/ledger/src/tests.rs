@@ -3,6 +3,7 @@
 
 mod accounts;
 mod engine;
+mod killed;
 mod linked;
 mod model;
 mod random;

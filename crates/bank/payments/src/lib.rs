@@ -93,6 +93,9 @@ fn currency(config: &Config) -> Result<Currency, StartError> {
     if config.recovery_interval.is_zero() {
         return invalid("recovery_interval", "must be above zero");
     }
+    if config.recovery_after.is_zero() {
+        return invalid("recovery_after", "must be above zero");
+    }
     match Currency::from_code(&config.currency) {
         Some(currency) => Ok(currency),
         None => invalid("currency", "must be an ISO 4217 code that Malha knows"),
@@ -118,6 +121,7 @@ mod tests {
             (Config { recovery_batch: 0, ..default() }, "recovery_batch"),
             (Config { recovery_batch: 8190, ..default() }, "recovery_batch"),
             (Config { recovery_interval: Duration::ZERO, ..default() }, "recovery_interval"),
+            (Config { recovery_after: Duration::ZERO, ..default() }, "recovery_after"),
         ] {
             let refused = currency(&config);
             assert!(matches!(refused, Err(StartError::Config { setting, .. }) if setting == named));

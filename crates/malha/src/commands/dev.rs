@@ -1,11 +1,11 @@
 //! `malha dev`
 
 use std::fmt::Write;
-use std::fs;
 use std::io::{IsTerminal, stdout};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use std::{env, fs};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -134,7 +134,9 @@ fn welcome(settings: &Settings) -> String {
 "#
         );
     }
-    text.push_str("A token of an administrator:\n\n  malha token --role admin\n\n");
+    let program = env::args().next().unwrap_or_else(|| "malha".to_owned());
+    let _ = writeln!(text, "A token of an administrator:\n");
+    let _ = writeln!(text, "  MALHA_MESH__CERTS={certs} {program} token --role admin\n");
     text.push_str("Ctrl-C stops it.\n\n");
     text
 }

@@ -20,10 +20,11 @@ pub(crate) struct Place {
 
 /// Fails for the first port that is taken, before anything starts.
 pub(crate) fn check(settings: &Settings, modules: &[&Module]) -> Result<()> {
-    let mut places = vec![admin(settings, modules)?];
+    let mut places = Vec::new();
     for module in modules {
         places.extend(of_module(settings, module)?);
     }
+    places.push(admin(settings, modules)?);
     for place in places {
         std::net::TcpListener::bind(place.address).with_context(|| taken(&place))?;
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) const SERVICES: [&str; 5] = ["identity", "customers", "accounts", "ledger", "payments"];
 
 /// Longest wait for anything that should happen; most takes a hundredth.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Settings as variables.
 pub(crate) type Variables = Vec<(String, String)>;

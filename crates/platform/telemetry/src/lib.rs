@@ -143,5 +143,6 @@ fn is_span(metadata: &Metadata<'_>) -> bool {
 /// Spans, and the events that mark a span as gone wrong. Not the span `service`: it lends its name
 /// to log lines as long as the service lives, and what happens inside it are traces of their own.
 fn is_traced(metadata: &Metadata<'_>) -> bool {
-    (is_span(metadata) && metadata.name() != "service") || (metadata.is_event() && *metadata.level() <= Level::WARN)
+    (is_span(metadata) && metadata.name() != "service")
+        || (metadata.is_event() && *metadata.level() <= Level::WARN)
 }

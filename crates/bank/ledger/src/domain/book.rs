@@ -116,10 +116,10 @@ impl Book {
     ) -> Result<NewTransfer, Outcome<TransferRefusal>> {
         let Plan { transfer: new, debit, credit, hold } = check::transfer(self, new)?;
         let transfer = Transfer::accept(&new, at);
-        let mut held = 0;
+        let mut released = 0;
         if let Some(row) = hold {
             let hold = self.transfers.row_mut(row);
-            held = hold.amount;
+            released = hold.amount;
             hold.hold = Some(if new.kind == TransferKind::PostPending {
                 HoldState::Posted
             } else {
@@ -127,7 +127,7 @@ impl Book {
             });
             holds.remove(hold);
         }
-        let change = transfer.change(held);
+        let change = transfer.change(released);
         let row = self.transfers.push(new.id, transfer);
         if new.kind == TransferKind::Pending {
             holds.add(self.tenant, row, self.transfers.row(row));
@@ -139,16 +139,16 @@ impl Book {
     /// Takes back the newest transfer, whose changes are the newest of its accounts.
     pub(super) fn undo_transfer(&mut self, holds: &mut Holds) {
         let Some(transfer) = self.transfers.pop(|transfer| transfer.id) else { return };
-        let mut held = 0;
+        let mut released = 0;
         if let Some(row) = self.transfers.find(transfer.pending_id) {
             let hold = self.transfers.row_mut(row);
-            held = hold.amount;
+            released = hold.amount;
             hold.hold = Some(HoldState::Open);
             holds.add(self.tenant, row, hold);
         } else {
             holds.remove(&transfer);
         }
-        let change = transfer.change(held);
+        let change = transfer.change(released);
         let debit = self.account_row(transfer.debit_account_id);
         let credit = self.account_row(transfer.credit_account_id);
         self.accounts.row_mut(debit).balances.debits.revert(change);

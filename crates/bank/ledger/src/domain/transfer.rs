@@ -114,17 +114,15 @@ impl Transfer {
         }
     }
 
-    /// What it does to the debit side of one account and the credit side of the other.
-    /// `held` is the amount of the hold that it settles, if any.
-    pub(super) fn change(&self, held: u64) -> Change {
-        match self.kind {
-            TransferKind::Plain => Change { posted: self.amount, ..Change::default() },
-            TransferKind::Pending => Change { held: self.amount, ..Change::default() },
-            TransferKind::PostPending => {
-                Change { released: held, posted: self.amount, ..Change::default() }
-            }
-            TransferKind::VoidPending => Change { released: held, ..Change::default() },
-        }
+    /// What it does to the debit side of one account and the credit side of the other, when
+    /// `released` is the amount of the hold that it settles, if any.
+    pub(super) fn change(&self, released: u64) -> Change {
+        let (held, posted) = match self.kind {
+            TransferKind::Plain | TransferKind::PostPending => (0, self.amount),
+            TransferKind::Pending => (self.amount, 0),
+            TransferKind::VoidPending => (0, 0),
+        };
+        Change { released, held, posted }
     }
 
     /// When the hold is released by itself, if ever.

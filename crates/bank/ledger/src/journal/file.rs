@@ -91,6 +91,16 @@ impl FileJournal {
     }
 }
 
+impl Drop for FileJournal {
+    /// Gives the lock back at once: closing the file does not while a child of this process that
+    /// has not begun its own program yet shares it.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            warn!(%error, "the journal could not be unlocked");
+        }
+    }
+}
+
 impl Journal for FileJournal {
     fn replay(
         &mut self,
@@ -213,4 +223,27 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 fn io_error(doing: &'static str) -> impl FnOnce(io::Error) -> JournalError {
     move |source| JournalError::Io { doing, source }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_that_failed_once_is_never_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        fs::write(&path, b"").unwrap();
+        // Not opened for writing: every write fails.
+        let file = File::open(&path).unwrap();
+        let mut journal = FileJournal { file, tail: Some(Tail::default()), buffer: Vec::new() };
+
+        let error = journal.append(&Block::default()).unwrap_err();
+        assert!(matches!(error, JournalError::Io { doing: "written", .. }), "{error}");
+        journal.file = OpenOptions::new().write(true).open(&path).unwrap();
+        let error = journal.append(&Block::default()).unwrap_err();
+        assert!(matches!(error, JournalError::Closed), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
 }

@@ -360,7 +360,7 @@ fn transfer_answer(outcome: Outcome<TransferRefusal>) -> Answer {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
-    /// B-30, B-31: what happened is what the rules say, and stays what happened.
+    /// B-31: every balance is accounted for by its history, which is what the rules say.
     #[test]
     fn random_histories_give_the_balances_of_the_model_before_and_after_a_restart(
         steps in steps(),

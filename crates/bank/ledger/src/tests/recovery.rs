@@ -107,7 +107,7 @@ fn a_last_block_with_a_hole_is_dropped() {
     }
 }
 
-/// B-30: nothing of the past can be changed unnoticed.
+/// B-29, B-30: nothing of the past can be changed unnoticed.
 #[test]
 fn a_bit_flipped_anywhere_before_the_last_block_is_refused_with_its_place() {
     let journaled = journaled();

@@ -4,7 +4,7 @@ use contracts::ledger::v1::CreateTransferStatus;
 
 use super::*;
 use crate::domain::TransferRefusal::{self, *};
-use crate::domain::{HoldState, TransferId};
+use crate::domain::{HistoryEntry, HoldState, Id, TransferId};
 
 const BALANCE_MAX: u64 = i64::MAX as u64;
 
@@ -350,7 +350,7 @@ fn pages_of_history_stay_where_they_are_while_entries_are_added() {
     }
     let numbers = |bench: &Bench, older| {
         let page = bench.state.history(tenant(0), id(OTHER), older, 2).unwrap();
-        let of = |entry: &crate::domain::HistoryEntry| entry.transfer.id.as_uuid().as_u128();
+        let of = |entry: &HistoryEntry| entry.transfer.id.as_uuid().as_u128();
         (page.entries.iter().map(of).collect::<Vec<_>>(), page.older)
     };
     assert_eq!(numbers(&bench, None), (vec![5, 4], 3));

@@ -83,10 +83,14 @@ impl Health {
 
     /// Tells watchers and the log how a dependency is, when that has changed.
     async fn tell(&self, name: &'static str, answer: Result<&(), &String>) {
-        if self.results.load().get(name) == Some(&answer.is_ok()) {
+        let before = self.results.load().get(name).copied();
+        if before == Some(answer.is_ok()) {
             return;
         }
         match answer {
+            Ok(()) if before.is_none() => {
+                tracing::debug!(dependency = name, "dependency is healthy");
+            }
             Ok(()) => tracing::info!(dependency = name, "dependency is healthy"),
             Err(error) => tracing::warn!(dependency = name, %error, "dependency is not healthy"),
         }

@@ -180,6 +180,24 @@ async fn refusals_do_not_open_the_breaker() {
     assert_eq!(reached.get(), 20);
 }
 
+/// A dependency that is away degrades the methods that need it, not the whole service.
+#[tokio::test]
+async fn errors_that_the_service_explains_do_not_open_the_breaker() {
+    let mut world = World::new(&["identity", "gateway"]);
+    world.config.breaker.consecutive_failures = 2.try_into().unwrap();
+    world.config.breaker.volume_min = 2.try_into().unwrap();
+    let identity = Identity::new(|_| async {
+        let (code, reason) = (Code::Unavailable, "STORE_UNAVAILABLE");
+        Err(mesh::error::status(code, reason, "identity.malha", "try again later"))
+    });
+    let served = serve(&world.join("identity"), Service::new("identity").mount(identity)).await;
+    let gateway = world.caller("gateway", "identity", &[served.address]);
+
+    for _ in 0..20 {
+        assert_eq!(reason(&login(&gateway).await.unwrap_err()), "STORE_UNAVAILABLE");
+    }
+}
+
 #[tokio::test]
 async fn silence_counts_as_failure() {
     let mut world = World::new(&["identity", "gateway"]);

@@ -156,9 +156,9 @@ fn bodies_are_the_whole_message_or_one_field() {
 #[test]
 fn a_patch_without_a_mask_changes_the_fields_that_it_names() {
     let bench = Bench::malha();
-    let path = "/users/me";
+    let target = "/users/me";
     let patch = |body| {
-        bench.request(Method::PATCH, path, body).map(|request| request["updateMask"].clone())
+        bench.request(Method::PATCH, target, body).map(|request| request["updateMask"].clone())
     };
     assert_eq!(patch(r#"{"name":"Ana","profilePicture":null}"#).unwrap(), "name,profilePicture");
     assert_eq!(patch(r#"{"bankingDetails":{"agency":"0001","accountNumber":"12345-6","accountType":"CHECKING"}}"#).unwrap(), "bankingDetails");
@@ -170,7 +170,7 @@ fn a_patch_without_a_mask_changes_the_fields_that_it_names() {
     );
     assert_eq!(given.unwrap()["updateMask"], "name");
     for body in ["", "{}"] {
-        assert_eq!(bench.refusal(Method::PATCH, path, body).0, "EMPTY_UPDATE", "{body:?}");
+        assert_eq!(bench.refusal(Method::PATCH, target, body).0, "EMPTY_UPDATE", "{body:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value,
 };
 
-use crate::json::{At, Codec, ReadError, field_named};
+use crate::json::{At, Codec, ReadError, field_named, fields_given};
 use crate::percent;
 use crate::problem::{FieldError, Problem};
 use crate::routes::{Body, Route};
@@ -48,7 +48,7 @@ impl Transcoder {
             self.set_variable(&mut message, way, value).map_err(one_invalid)?;
         }
         if route.verb == Some(Method::PATCH) {
-            self.infer_update_mask(route, &mut message, body)?;
+            infer_update_mask(route, &mut message, body)?;
         }
         self.check_rules(route, &message)?;
         Ok(message)
@@ -104,14 +104,13 @@ impl Transcoder {
         for (name, value) in &pairs {
             let at = At::ROOT;
             let error = |description: &str| one_invalid(at.field(name).error(description));
-            let way = query_field(route, name).map_err(|description| error(description))?;
+            let way = query_field(route, name).map_err(error)?;
             let leaf = way.last().ok_or_else(|| error(UNKNOWN))?;
             if !leaf.is_list() && given.contains(&way) {
                 return Err(error("is given more than once"));
             }
-            let value =
-                self.codec.read_text(&leaf.kind(), value).map_err(|expected| error(expected))?;
-            set(message, &way, value).map_err(|description| error(description))?;
+            let value = self.codec.read_text(&leaf.kind(), value).map_err(error)?;
+            set(message, &way, value).map_err(error)?;
             given.push(way);
         }
         Ok(())
@@ -131,38 +130,8 @@ impl Transcoder {
         if holds(message, way) {
             return Err(error("is set by the path"));
         }
-        let value = self.codec.read_text(&leaf.kind(), text).map_err(|expected| error(expected))?;
-        set(message, way, value).map_err(|description| error(description))
-    }
-
-    /// What a PATCH without a mask changes: the fields that its body gives.
-    fn infer_update_mask(
-        &self,
-        route: &Route,
-        message: &mut DynamicMessage,
-        body: &[u8],
-    ) -> Result<(), Problem> {
-        let (Body::Field(field), Some(mask)) = (&route.body, update_mask(&route.method.input()))
-        else {
-            return Ok(());
-        };
-        let Kind::Message(descriptor) = field.kind() else { return Ok(()) };
-        if message.has_field(&mask) {
-            return Ok(());
-        }
-        let given = match body {
-            [] => Vec::new(),
-            body => self.codec.fields_given(&descriptor, body).map_err(unreadable)?,
-        };
-        if given.is_empty() {
-            let detail = "the body names no field to change";
-            return Err(Problem::new(StatusCode::BAD_REQUEST, "EMPTY_UPDATE", detail));
-        }
-        let paths = given.iter().map(|field| Value::String(field.name().to_owned())).collect();
-        if let Some(mask) = message.get_field_mut(&mask).as_message_mut() {
-            mask.set_field_by_name("paths", Value::List(paths));
-        }
-        Ok(())
+        let value = self.codec.read_text(&leaf.kind(), text).map_err(error)?;
+        set(message, way, value).map_err(error)
     }
 
     fn check_rules(&self, route: &Route, message: &DynamicMessage) -> Result<(), Problem> {
@@ -242,6 +211,34 @@ fn holds(message: &DynamicMessage, way: &[FieldDescriptor]) -> bool {
             || message.get_field(field).as_message().is_some_and(|child| holds(child, rest)))
 }
 
+/// What a PATCH without a mask changes: the fields that its body gives.
+fn infer_update_mask(
+    route: &Route,
+    message: &mut DynamicMessage,
+    body: &[u8],
+) -> Result<(), Problem> {
+    let (Body::Field(field), Some(mask)) = (&route.body, update_mask(&route.method.input())) else {
+        return Ok(());
+    };
+    let Kind::Message(descriptor) = field.kind() else { return Ok(()) };
+    if message.has_field(&mask) {
+        return Ok(());
+    }
+    let given = match body {
+        [] => Vec::new(),
+        body => fields_given(&descriptor, body).map_err(unreadable)?,
+    };
+    if given.is_empty() {
+        let detail = "the body names no field to change";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "EMPTY_UPDATE", detail));
+    }
+    let paths = given.iter().map(|field| Value::String(field.name().to_owned())).collect();
+    if let Some(mask) = message.get_field_mut(&mask).as_message_mut() {
+        mask.set_field_by_name("paths", Value::List(paths));
+    }
+    Ok(())
+}
+
 fn update_mask(input: &MessageDescriptor) -> Option<FieldDescriptor> {
     let field = input.get_field_by_name(UPDATE_MASK)?;
     let is_mask = field.kind().as_message()?.full_name() == "google.protobuf.FieldMask";
@@ -293,5 +290,4 @@ pub(crate) fn shown_path(route: &Route, path: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "transcode_tests.rs"]
 mod tests;
