@@ -14,6 +14,10 @@ use clap::Parser;
 
 use commands::Cli;
 
+/// Small allocations come and go with every call; the system's allocator takes a tenth of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match commands::run(Cli::parse()).await {

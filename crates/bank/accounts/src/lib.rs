@@ -18,6 +18,7 @@ mod store;
 use clock::Clock;
 use contracts::accounts::v1::accounts_service_server::AccountsServiceServer;
 use mesh::Mesh;
+use moka::future::Cache;
 use storage::Database;
 
 use crate::config::Settings;
@@ -29,6 +30,9 @@ pub use config::{Config, ConfigError};
 
 /// Tables of this service.
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Accounts that are remembered.
+const KNOWN_MAX: u64 = 100_000;
 
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,7 @@ pub async fn start(
         store: Store::new(database.clone()),
         ledger: Ledger::new(mesh.channel("ledger")),
         clock,
+        known: Cache::new(KNOWN_MAX),
     };
     Ok(mesh::Service::new("accounts").mount(AccountsServiceServer::new(accounts)).check(
         "postgres",

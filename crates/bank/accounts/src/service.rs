@@ -4,6 +4,7 @@ use auth::{TenantId, UserId};
 use clock::Clock;
 use contracts::accounts::v1 as pb;
 use mesh::Context;
+use moka::future::Cache;
 use money::Currency;
 use tonic::{Request, Response, Status};
 
@@ -26,6 +27,8 @@ pub(crate) struct Accounts {
     pub(crate) store: Store,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Clock,
+    /// Open accounts by tenant, owner and currency. They never change, so they never grow stale.
+    pub(crate) known: Cache<(TenantId, UserId, &'static str), Account>,
 }
 
 impl Accounts {
@@ -55,8 +58,14 @@ impl Accounts {
             "" => self.settings.currency,
             code => decode_currency(code)?,
         };
+        let key = (principal.tenant, owner, currency.code());
+        if let Some(account) = self.known.get(&key).await {
+            return Ok(account);
+        }
         let accounts = self.store.accounts_resolve(principal.tenant, &[owner], currency).await?;
-        Ok(accounts.into_iter().next().ok_or(AccountError::NotFound)?)
+        let account = accounts.into_iter().next().ok_or(AccountError::NotFound)?;
+        self.known.insert(key, account.clone()).await;
+        Ok(account)
     }
 
     /// A page of movements, newest first, and the token of the next.

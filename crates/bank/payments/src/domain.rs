@@ -280,6 +280,11 @@ impl Transaction {
         after
     }
 
+    /// Whether the ledger refused the payment, or its last reversal.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.failure.is_some() || self.reversal_refusal.is_some()
+    }
+
     /// Whether `user` sent or receives the money.
     pub(crate) fn has_party(&self, user: UserId) -> bool {
         self.sender == user || self.receiver == user

@@ -121,12 +121,20 @@ impl Store {
 
     /// Records what became of what was outstanding, each time only if nobody else did. Says for each
     /// pair of before and after whether it was recorded by this call.
+    ///
+    /// That money moved is on disk in the ledger: a record that the database loses in a crash leaves
+    /// the payment outstanding, and recovery makes it again. The reason of a refusal would be lost.
     pub(crate) async fn transactions_settle(
         &self,
         tenant: TenantId,
         settled: &[(&Transaction, &Transaction)],
     ) -> Result<Vec<bool>, Error> {
-        let mut txn = self.database.begin(tenant).await?;
+        let moved = settled.iter().all(|(_, after)| !after.is_refused());
+        let mut txn = if moved {
+            self.database.begin_relaxed(tenant).await?
+        } else {
+            self.database.begin(tenant).await?
+        };
         let mut recorded = Vec::with_capacity(settled.len());
         for (before, after) in settled {
             recorded.push(settle_in_txn(&mut txn, before, after).await?);

@@ -49,6 +49,16 @@ impl Database {
         self.begin_with(format!("BEGIN; SET LOCAL malha.tenant = '{}'", tenant.as_uuid())).await
     }
 
+    /// Begins a transaction whose commit does not wait for the disk, for what can be found out again
+    /// when a crash of the server loses it. One round trip.
+    pub async fn begin_relaxed(&self, tenant: TenantId) -> Result<Transaction, Error> {
+        let tenant = tenant.as_uuid();
+        self.begin_with(format!(
+            "BEGIN; SET LOCAL malha.tenant = '{tenant}'; SET LOCAL synchronous_commit = off"
+        ))
+        .await
+    }
+
     /// Begins a transaction of background work: it has no tenant, and sees across tenants only what
     /// a policy that asks `is_worker()` shows. One round trip.
     pub async fn begin_worker(&self) -> Result<Transaction, Error> {

@@ -151,6 +151,33 @@ async fn the_tenant_ends_with_its_transaction() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relaxed_commit_ends_with_its_transaction() {
+    let (_, config) = provisioned(&["payments"]).await;
+    let database =
+        Database::open("payments", &Config { pool_max: 1.try_into().unwrap(), ..config });
+    let ours = tenant();
+    let seen = "SELECT current_setting('synchronous_commit') = 'off', current_tenant()";
+
+    let mut relaxed = database.begin_relaxed(ours).await.unwrap();
+    let relaxed_seen: (bool, Option<Uuid>) =
+        sqlx::query_as(seen).fetch_one(&mut *relaxed).await.unwrap();
+    relaxed.commit().await.unwrap();
+    let mut durable = database.begin(ours).await.unwrap();
+    let durable_seen: (bool, Option<Uuid>) =
+        sqlx::query_as(seen).fetch_one(&mut *durable).await.unwrap();
+
+    assert_eq!(relaxed_seen, (true, Some(ours.as_uuid())));
+    // A scratch cluster commits relaxed everywhere; a server of one's own does not.
+    let by_default: (bool,) = sqlx::query_as(
+        "SELECT reset_val = 'off' FROM pg_settings WHERE name = 'synchronous_commit'",
+    )
+    .fetch_one(&mut *durable)
+    .await
+    .unwrap();
+    assert_eq!(durable_seen, (by_default.0, Some(ours.as_uuid())));
+}
+
 /// T-42, C-25.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_cannot_reach_the_schema_of_another() {
