@@ -107,7 +107,7 @@ fn check() -> Result<()> {
 fn crash(rounds: u32) -> Result<()> {
     run::run_with(
         "cargo",
-        ["test", "--package", "malha", "--test", "crash", "--", "--nocapture"],
+        ["test", "--package", "malha", "--test", "mesh", "--", "crash::", "--nocapture"],
         &[("MALHA_CRASH_ROUNDS", &rounds.to_string())],
     )
 }

@@ -1,7 +1,7 @@
 //! The numbered promises of `docs/requirements/`, each with the tests that name it.
 //!
-//! A test names a promise in its doc comment or in its name's neighbourhood: any `L-37` in a Rust
-//! file counts for the next `fn` that follows in that file, when that file holds tests.
+//! A test names a promise, such as `L-37`, in the comment right above it; what the comment at the
+//! head of a file names counts for every test in the file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -104,18 +104,21 @@ fn tests() -> Result<BTreeMap<String, Vec<String>>> {
     Ok(found)
 }
 
-/// Promise and function of each test in a file: ids in the comments right above a `#[test]`.
+/// Promise and function of each test in a file.
 fn tests_of(source: &str) -> Vec<(String, String)> {
+    let heads = source.lines().filter(|line| line.starts_with("//!"));
+    let of_file: Vec<&str> = heads.flat_map(|line| ids(line).map(|(_, id)| id)).collect();
     let mut found = Vec::new();
     let mut named: Vec<String> = Vec::new();
     let mut is_test = false;
-    for line in source.lines().map(str::trim) {
+    for line in source.lines().map(str::trim).filter(|line| !line.starts_with("//!")) {
         if line.starts_with("//") {
             named.extend(ids(line).map(|(_, id)| id.to_owned()));
         } else if line.starts_with("#[") {
             is_test |= line.contains("test");
         } else if let Some(function) = function_name(line) {
             if is_test {
+                named.extend(of_file.iter().map(|&id| id.to_owned()));
                 found.extend(named.drain(..).map(|id| (id, function.to_owned())));
             }
             named.clear();
@@ -172,6 +175,15 @@ mod tests {
 
         assert_eq!(ids, ["K-08", "K-09"]);
         assert_eq!(found[0].1, "[svc] Ledger Service.");
+    }
+
+    #[test]
+    fn promises_at_the_head_count_for_every_test() {
+        let source =
+            "//! Sessions: L-14.\n#[test]\nfn one() {}\n#[test]\nfn two() {}\nfn helper() {}";
+
+        let expected = [("L-14", "one"), ("L-14", "two")];
+        assert_eq!(tests_of(source), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]

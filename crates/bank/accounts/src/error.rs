@@ -1,6 +1,3 @@
-use std::error::Error;
-use std::time::Duration;
-
 use tonic::{Code, Status};
 
 /// Why a call on accounts was refused or failed.
@@ -31,7 +28,7 @@ pub(crate) enum AccountError {
     LedgerInconsistent,
     /// The database did not do it.
     #[error("{0}")]
-    Store(#[source] storage::Error),
+    Store(#[from] storage::Error),
 }
 
 impl AccountError {
@@ -53,39 +50,20 @@ impl AccountError {
                 _ => (Code::Internal, "LEDGER_FAILED"),
             },
             Self::LedgerInconsistent => (Code::Internal, "LEDGER_INCONSISTENT"),
-            Self::Store(storage::Error::Unavailable(_)) => (Code::Unavailable, "STORE_UNAVAILABLE"),
-            Self::Store(storage::Error::Conflict(_)) => (Code::Aborted, "WRITE_CONFLICT"),
-            Self::Store(storage::Error::Unique { .. } | storage::Error::Other(_)) => {
-                (Code::Internal, "STORE_FAILED")
-            }
+            Self::Store(error) => error.code_and_reason(),
         }
-    }
-}
-
-/// A neighbour that is away is asked again after this long.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
-
-impl From<storage::Error> for AccountError {
-    fn from(error: storage::Error) -> Self {
-        Self::Store(error)
     }
 }
 
 impl From<AccountError> for Status {
     fn from(error: AccountError) -> Self {
         let (code, reason) = error.code_and_reason();
-        if code == Code::Internal || error.source().is_some() {
-            let cause = error.source().map(|source| source.source().unwrap_or(source).to_string());
-            tracing::error!(reason, cause, "accounts failed");
+        let status = mesh::error::report(code, reason, "accounts.malha", &error);
+        match error {
+            AccountError::InvalidField { field, rule } => status.field(field, rule),
+            _ => status,
         }
-        let mut status = mesh::error::detailed(code, reason, "accounts.malha", error.to_string());
-        if let AccountError::InvalidField { field, rule } = error {
-            status = status.field(field, rule);
-        }
-        if matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::Aborted) {
-            status = status.retry_after(RETRY_AFTER);
-        }
-        status.build()
+        .build()
     }
 }
 

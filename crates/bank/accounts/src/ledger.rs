@@ -1,8 +1,8 @@
 //! What accounts ask of the ledger, in their own words.
 
-use chrono::{DateTime, Utc};
 use contracts::ledger::v1 as pb;
 use contracts::ledger::v1::ledger_service_client::LedgerServiceClient;
+use mesh::wire;
 use money::Currency;
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -124,13 +124,8 @@ fn decode_movement(
         transaction: transaction.parse().map_err(|_| AccountError::LedgerInconsistent)?,
         amount: money(sign * i128::from(transfer.amount), currency)?,
         balance: balances.posted(currency)?,
-        at: decode_time(entry).ok_or(AccountError::LedgerInconsistent)?,
+        at: entry.at.as_ref().and_then(wire::time).ok_or(AccountError::LedgerInconsistent)?,
     })
-}
-
-fn decode_time(entry: &pb::HistoryEntry) -> Option<DateTime<Utc>> {
-    let at = entry.at.as_ref()?;
-    DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)
 }
 
 fn failure(status: Status) -> AccountError {

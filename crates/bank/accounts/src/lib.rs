@@ -54,18 +54,15 @@ pub async fn start(
 ) -> Result<mesh::Service, StartError> {
     let settings = Settings::try_from(config)?;
     database.migrate(&MIGRATIONS).await?;
+    let check = database.check();
     let accounts = Accounts {
         settings,
-        store: Store::new(database.clone()),
+        store: Store::new(database),
         ledger: Ledger::new(mesh.channel("ledger")),
         clock,
         known: Cache::new(KNOWN_MAX),
     };
-    Ok(mesh::Service::new("accounts").mount(AccountsServiceServer::new(accounts)).check(
-        "postgres",
-        move || {
-            let database = database.clone();
-            async move { database.ping().await.map_err(|error| error.to_string()) }
-        },
-    ))
+    Ok(mesh::Service::new("accounts")
+        .mount(AccountsServiceServer::new(accounts))
+        .check("postgres", check))
 }

@@ -1,9 +1,7 @@
-use std::time::SystemTime;
-
 use auth::{TenantId, UserId};
 use clock::Clock;
 use contracts::accounts::v1 as pb;
-use mesh::Context;
+use mesh::{Context, wire};
 use moka::future::Cache;
 use money::Currency;
 use tonic::{Request, Response, Status};
@@ -98,7 +96,7 @@ impl pb::accounts_service_server::AccountsService for Accounts {
     ) -> Result<Response<pb::OpenAccountResponse>, Status> {
         let request = mesh::valid(request)?;
         let tenant = Context::current()?.tenant;
-        let owner = decode_user("user_id", &request.user_id)?;
+        let owner = wire::id("user_id", &request.user_id)?;
         let account = self.open(tenant, owner, decode_currency(&request.currency)?).await?;
         Ok(Response::new(pb::OpenAccountResponse { account: Some(account.into()) }))
     }
@@ -110,7 +108,7 @@ impl pb::accounts_service_server::AccountsService for Accounts {
         let request = mesh::valid(request)?;
         let tenant = Context::current()?.tenant;
         let owners: Result<Vec<_>, _> =
-            request.user_ids.iter().map(|id| decode_user("user_ids", id)).collect();
+            request.user_ids.iter().map(|id| wire::id("user_ids", id)).collect();
         let currency = decode_currency(&request.currency)?;
         let accounts = self.store.accounts_resolve(tenant, &owners?, currency).await?;
         let accounts = accounts.into_iter().map(pb::Account::from).collect();
@@ -146,19 +144,12 @@ impl pb::accounts_service_server::AccountsService for Accounts {
     ) -> Result<Response<pb::GetStatementResponse>, Status> {
         let request = mesh::valid(request)?;
         let account = self.readable(&request.user_id, &request.currency).await?;
-        let page_size = match usize::try_from(request.page_size) {
-            Ok(0) | Err(_) => PAGE_SIZE_DEFAULT,
-            Ok(size) => size,
-        };
+        let page_size = wire::page_size(request.page_size, PAGE_SIZE_DEFAULT);
         let (movements, next_page_token) =
             self.statement(&account, page_size, &request.page_token).await?;
         let entries = movements.into_iter().map(pb::StatementEntry::from).collect();
         Ok(Response::new(pb::GetStatementResponse { entries, next_page_token }))
     }
-}
-
-fn decode_user(field: &'static str, id: &str) -> Result<UserId, AccountError> {
-    id.parse().map_err(|_| AccountError::invalid(field, "must be a UUID"))
 }
 
 fn decode_currency(code: &str) -> Result<Currency, AccountError> {
@@ -174,7 +165,7 @@ impl From<Account> for pb::Account {
             currency: account.currency.code().to_owned(),
             agency: account.agency,
             account_number: account.number.to_string(),
-            created_at: account.opened_at.map(|at| SystemTime::from(at).into()),
+            created_at: account.opened_at.map(wire::timestamp),
         }
     }
 }
@@ -185,7 +176,7 @@ impl From<Movement> for pb::StatementEntry {
             transaction_id: movement.transaction.to_string(),
             amount: movement.amount.to_string(),
             balance: movement.balance.to_string(),
-            created_at: Some(SystemTime::from(movement.at).into()),
+            created_at: Some(wire::timestamp(movement.at)),
         }
     }
 }

@@ -13,7 +13,7 @@ use contracts::accounts::v1::{
 };
 use contracts::ledger::v1::{BalanceLimit, TransferKind};
 use mesh::{Channel, Context};
-use testkit::Testkit;
+use testkit::{Testkit, assert_refused};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -106,15 +106,6 @@ impl Bank {
     }
 }
 
-fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
-    let status = result.unwrap_err();
-    (status.code(), mesh::error::reason(&status).unwrap_or_default())
-}
-
-fn is(code: Code, reason: &str) -> (Code, String) {
-    (code, reason.to_owned())
-}
-
 /// B-11, L-26: the ledger account is made for the user, and a repeat changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_opening_returns_the_first_account() {
@@ -148,7 +139,7 @@ async fn a_user_has_an_account_in_each_currency() {
     assert_eq!(bank.ledger.account(dollar.id.parse().unwrap()).unwrap().ledger, 840);
     assert_eq!(bank.list(bank.customer(user), "me").await.unwrap(), [real, dollar]);
     let unknown = bank.open_in(TenantId::DEFAULT, user, "ZZZ").await;
-    assert_eq!(refusal(unknown), is(Code::InvalidArgument, "INVALID_FIELD"));
+    assert_refused(unknown, Code::InvalidArgument, "INVALID_FIELD");
 }
 
 /// B-11: however many open at once, there is one account and no number is skipped.
@@ -174,11 +165,11 @@ async fn an_opening_that_the_ledger_missed_is_completed_by_a_repeat() {
     bank.ledger.fail_with(Some(Code::Unavailable));
     let refused = bank.open_in(TenantId::DEFAULT, user, "BRL").await;
 
-    assert_eq!(refusal(refused), is(Code::Unavailable, "LEDGER_UNAVAILABLE"));
+    assert_refused(refused, Code::Unavailable, "LEDGER_UNAVAILABLE");
     assert_eq!(bank.resolve_in(TenantId::DEFAULT, &[user]).await, []);
     assert_eq!(bank.list(bank.customer(user), "me").await.unwrap(), []);
     let balance = bank.balance(bank.customer(user), "me").await;
-    assert_eq!(refusal(balance), is(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    assert_refused(balance, Code::NotFound, "ACCOUNT_NOT_FOUND");
 
     bank.ledger.fail_with(None);
     let account = bank.open(user).await;
@@ -195,7 +186,7 @@ async fn an_opening_that_the_ledger_refuses_stays_closed() {
     bank.ledger.refuse_accounts();
     let refused = bank.open_in(TenantId::DEFAULT, user, "BRL").await;
 
-    assert_eq!(refusal(refused), is(Code::Internal, "LEDGER_INCONSISTENT"));
+    assert_refused(refused, Code::Internal, "LEDGER_INCONSISTENT");
     assert_eq!(bank.resolve_in(TenantId::DEFAULT, &[user]).await, []);
 }
 
@@ -254,14 +245,14 @@ async fn only_the_owner_and_staff_reach_an_account() {
         let stranger = || bank.customer(other);
         let balance = bank.balance(stranger(), &target).await.unwrap_err();
         assert_eq!(balance.message(), "this account belongs to somebody else");
-        assert_eq!(refusal::<()>(Err(balance)), is(Code::PermissionDenied, "NOT_OWNER"));
+        assert_refused::<()>(Err(balance), Code::PermissionDenied, "NOT_OWNER");
         let list = bank.list(stranger(), &target).await;
-        assert_eq!(refusal(list), is(Code::PermissionDenied, "NOT_OWNER"));
+        assert_refused(list, Code::PermissionDenied, "NOT_OWNER");
     }
     assert_eq!(bank.balance(bank.staff(), &owner.to_string()).await.unwrap(), "0.00");
     assert_eq!(bank.list(bank.staff(), &owner.to_string()).await.unwrap(), [account]);
     let absent = bank.balance(bank.staff(), &nobody.to_string()).await;
-    assert_eq!(refusal(absent), is(Code::NotFound, "ACCOUNT_NOT_FOUND"));
+    assert_refused(absent, Code::NotFound, "ACCOUNT_NOT_FOUND");
 }
 
 /// B-11: no tenant sees the accounts of another, and both may know the same user.
@@ -350,7 +341,7 @@ async fn a_page_token_of_another_account_is_refused() {
     let of_no_page = format!("{account}.x");
     for (user, token) in [(bia, token.as_str()), (ana, "x"), (ana, "1"), (ana, &of_no_page)] {
         let refused = bank.statement(bank.customer(user), 1, token).await;
-        assert_eq!(refusal(refused), is(Code::InvalidArgument, "INVALID_PAGE_TOKEN"), "{token}");
+        assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
     }
 }
 
@@ -365,5 +356,5 @@ async fn the_edge_cannot_open_accounts() {
     let context = Context::system(TenantId::DEFAULT);
     let refused = context.scope(client.open_account(request)).await;
 
-    assert_eq!(refusal(refused), is(Code::PermissionDenied, "CALLER_NOT_ALLOWED"));
+    assert_refused(refused, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
 }

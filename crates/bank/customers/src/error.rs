@@ -1,6 +1,3 @@
-use std::error::Error;
-use std::time::Duration;
-
 use tonic::{Code, Status};
 
 /// Why a call on customers was refused or failed.
@@ -25,7 +22,7 @@ pub(crate) enum CustomerError {
     },
     /// The database did not do it.
     #[error("{0}")]
-    Store(#[source] storage::Error),
+    Store(#[from] storage::Error),
 }
 
 impl CustomerError {
@@ -39,39 +36,20 @@ impl CustomerError {
             Self::NotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
             Self::EmailTaken => (Code::AlreadyExists, "EMAIL_TAKEN"),
             Self::InvalidField { .. } => (Code::InvalidArgument, "INVALID_FIELD"),
-            Self::Store(storage::Error::Unavailable(_)) => (Code::Unavailable, "STORE_UNAVAILABLE"),
-            Self::Store(storage::Error::Conflict(_)) => (Code::Aborted, "WRITE_CONFLICT"),
-            Self::Store(storage::Error::Unique { .. } | storage::Error::Other(_)) => {
-                (Code::Internal, "STORE_FAILED")
-            }
+            Self::Store(error) => error.code_and_reason(),
         }
     }
 }
-
-impl From<storage::Error> for CustomerError {
-    fn from(error: storage::Error) -> Self {
-        Self::Store(error)
-    }
-}
-
-/// A store that is away or busy is asked again after this long.
-const RETRY_AFTER: Duration = Duration::from_millis(200);
 
 impl From<CustomerError> for Status {
     fn from(error: CustomerError) -> Self {
         let (code, reason) = error.code_and_reason();
-        if let CustomerError::Store(source) = &error {
-            let cause = source.source().map(ToString::to_string);
-            tracing::error!(reason, cause, "profile store failed");
+        let status = mesh::error::report(code, reason, "customers.malha", &error);
+        match error {
+            CustomerError::InvalidField { field, rule } => status.field(field, rule),
+            _ => status,
         }
-        let mut status = mesh::error::detailed(code, reason, "customers.malha", error.to_string());
-        if let CustomerError::InvalidField { field, rule } = error {
-            status = status.field(field, rule);
-        }
-        if matches!(code, Code::Unavailable | Code::Aborted) {
-            status = status.retry_after(RETRY_AFTER);
-        }
-        status.build()
+        .build()
     }
 }
 

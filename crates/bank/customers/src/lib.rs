@@ -38,12 +38,9 @@ pub async fn start(
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
     database.migrate(&MIGRATIONS).await?;
-    let customers = service::Customers::new(store::Store::new(database.clone()), clock);
-    Ok(mesh::Service::new("customers").mount(CustomersServiceServer::new(customers)).check(
-        "postgres",
-        move || {
-            let database = database.clone();
-            async move { database.ping().await.map_err(|error| error.to_string()) }
-        },
-    ))
+    let check = database.check();
+    let customers = service::Customers::new(store::Store::new(database), clock);
+    Ok(mesh::Service::new("customers")
+        .mount(CustomersServiceServer::new(customers))
+        .check("postgres", check))
 }

@@ -1,8 +1,6 @@
-use std::time::SystemTime;
-
 use clock::Clock;
 use contracts::customers::v1 as pb;
-use mesh::Context;
+use mesh::{Context, wire};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{
@@ -34,7 +32,7 @@ impl pb::customers_service_server::CustomersService for Customers {
         let now = self.clock.now();
         let customer = mesh::valid(request)?;
         let customer = Customer {
-            id: customer.id.parse().map_err(|_| CustomerError::invalid("id", "must be a UUID"))?,
+            id: wire::id("id", &customer.id)?,
             name: checked_name("name", &customer.name)?,
             email: customer.email,
             address: checked_text("address", &customer.address)?,
@@ -115,8 +113,8 @@ impl From<Customer> for pb::Customer {
             profile_picture: customer.profile_picture,
             banking_details: Some(customer.banking_details.into()),
             is_active: customer.is_active,
-            created_at: Some(SystemTime::from(customer.created_at).into()),
-            updated_at: Some(SystemTime::from(customer.updated_at).into()),
+            created_at: Some(wire::timestamp(customer.created_at)),
+            updated_at: Some(wire::timestamp(customer.updated_at)),
         }
     }
 }

@@ -13,7 +13,7 @@ use contracts::customers::v1::{
 };
 use mesh::{Channel, Context};
 use prost_types::FieldMask;
-use testkit::Testkit;
+use testkit::{Testkit, assert_refused};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use uuid::Uuid;
@@ -104,15 +104,6 @@ fn ana(id: UserId) -> CreateCustomerRequest {
     }
 }
 
-fn refusal<T: std::fmt::Debug>(result: Result<T, Status>) -> (Code, String) {
-    let status = result.unwrap_err();
-    (status.code(), mesh::error::reason(&status).unwrap_or_default())
-}
-
-fn is(code: Code, reason: &str) -> (Code, String) {
-    (code, reason.to_owned())
-}
-
 /// L-03, L-19, L-21, L-26, L-31: a profile is created whole and read back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_created_profile_is_read_back() {
@@ -178,7 +169,7 @@ async fn an_address_that_is_taken_is_refused() {
 
     let second = bank.create(ana(UserId::random())).await;
 
-    assert_eq!(refusal(second), is(Code::AlreadyExists, "EMAIL_TAKEN"));
+    assert_refused(second, Code::AlreadyExists, "EMAIL_TAKEN");
     let elsewhere = TenantId::from(Uuid::new_v4());
     assert!(bank.create_in(elsewhere, ana(UserId::random())).await.is_ok());
 }
@@ -215,16 +206,16 @@ async fn only_the_owner_and_staff_read_a_profile() {
 
     for target in [owner, nobody] {
         let refused = bank.get(bank.customer(other), &target.to_string()).await;
-        assert_eq!(refusal(refused), is(Code::PermissionDenied, "NOT_OWNER"));
+        assert_refused(refused, Code::PermissionDenied, "NOT_OWNER");
     }
     for role in [Role::Viewer, Role::Analyst, Role::Operator, Role::Admin] {
         let read = bank.get(bank.caller(other, role), &owner.to_string()).await;
         assert_eq!(read.unwrap(), profile);
         let absent = bank.get(bank.caller(other, role), &nobody.to_string()).await;
-        assert_eq!(refusal(absent), is(Code::NotFound, "CUSTOMER_NOT_FOUND"));
+        assert_refused(absent, Code::NotFound, "CUSTOMER_NOT_FOUND");
     }
     let absent = bank.get(bank.customer(nobody), "me").await;
-    assert_eq!(refusal(absent), is(Code::NotFound, "CUSTOMER_NOT_FOUND"));
+    assert_refused(absent, Code::NotFound, "CUSTOMER_NOT_FOUND");
 }
 
 /// L-25, L-26: the owner changes what the mask names; the rest stays.
@@ -317,7 +308,7 @@ async fn only_the_owner_operators_and_administrators_change_a_profile() {
     ] {
         let context = bank.caller(other, role);
         let refused = bank.update(context, &target, name("Eva"), &["name"]).await;
-        assert_eq!(refusal(refused), is(Code::PermissionDenied, reason));
+        assert_refused(refused, Code::PermissionDenied, reason);
     }
     for role in [Role::Operator, Role::Admin] {
         let context = bank.caller(other, role);
@@ -325,7 +316,7 @@ async fn only_the_owner_operators_and_administrators_change_a_profile() {
         assert_eq!(updated.unwrap().name, "Ana Lima");
         let nobody = UserId::random().to_string();
         let absent = bank.update(bank.caller(other, role), &nobody, name("Eva"), &["name"]).await;
-        assert_eq!(refusal(absent), is(Code::NotFound, "CUSTOMER_NOT_FOUND"));
+        assert_refused(absent, Code::NotFound, "CUSTOMER_NOT_FOUND");
     }
 }
 
@@ -339,7 +330,7 @@ async fn tenants_do_not_see_each_other() {
 
     bank.create_in(elsewhere, bia).await.unwrap();
     let absent = bank.get(bank.customer(id), "me").await;
-    assert_eq!(refusal(absent), is(Code::NotFound, "CUSTOMER_NOT_FOUND"));
+    assert_refused(absent, Code::NotFound, "CUSTOMER_NOT_FOUND");
     bank.create(ana(id)).await.unwrap();
 
     assert_eq!(bank.get(bank.customer(id), "me").await.unwrap().name, "Ana Souza");

@@ -13,7 +13,7 @@ use crate::secrets::SecretError;
 /// Domain of this service's errors.
 const DOMAIN: &str = "identity.malha";
 
-/// Wait before a repeat of what failed for reasons of ours.
+/// Wait before a repeat of a registration that is not complete.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A refused or failed call.
@@ -61,11 +61,7 @@ impl IdentityError {
             Self::UserNotFound => (Code::NotFound, "USER_NOT_FOUND"),
             Self::DevelopmentTokensOff => (Code::PermissionDenied, "DEVELOPMENT_TOKENS_OFF"),
             Self::Provisioning => (Code::Unavailable, "PROVISIONING_INCOMPLETE"),
-            Self::Store(storage::Error::Unavailable(_)) => (Code::Unavailable, "STORE_UNAVAILABLE"),
-            Self::Store(storage::Error::Conflict(_)) => (Code::Aborted, "WRITE_CONFLICT"),
-            Self::Store(storage::Error::Unique { .. } | storage::Error::Other(_)) => {
-                (Code::Internal, "STORE_FAILED")
-            }
+            Self::Store(error) => error.code_and_reason(),
             Self::SealedKey { .. } | Self::Crypto => (Code::Internal, "CRYPTO_FAILED"),
         }
     }
@@ -74,16 +70,11 @@ impl IdentityError {
 impl From<IdentityError> for Status {
     fn from(error: IdentityError) -> Self {
         let (code, reason) = error.code_and_reason();
-        let status = mesh::error::detailed(code, reason, DOMAIN, error.to_string());
+        let status = mesh::error::report(code, reason, DOMAIN, &error);
         match error {
             IdentityError::InvalidField { field, rule } => status.field(field, rule),
             IdentityError::TooManyAttempts { retry_after } => status.retry_after(retry_after),
             IdentityError::Provisioning => status.retry_after(RETRY_DELAY),
-            IdentityError::Store(source) => {
-                // Its Display form carries neither SQL nor values.
-                tracing::error!(error = %source, reason, "identity store failed");
-                if code == Code::Internal { status } else { status.retry_after(RETRY_DELAY) }
-            }
             _ => status,
         }
         .build()

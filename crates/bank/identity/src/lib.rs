@@ -60,6 +60,7 @@ pub async fn start(
     let secrets = Arc::new(secrets);
     let passwords = Passwords::new(&config.passwords).map_err(|_| StartError::Passwords)?;
     database.migrate(&MIGRATIONS).await?;
+    let check = database.check();
     let store = Store::new(database);
     let keys = SigningKeys::start(store.clone(), Arc::clone(&secrets), clock.clone(), &config);
     let keys = Arc::new(keys.await?);
@@ -68,19 +69,16 @@ pub async fn start(
     let provisioning = Provisioning::new(mesh);
     let identity =
         Arc::new(Identity { store, keys, secrets, passwords, provisioning, clock, config });
-    Ok(service(identity).verifier(verifier))
+    Ok(service(identity).verifier(verifier).check("postgres", check))
 }
 
 fn service(identity: Arc<Identity>) -> mesh::Service {
-    let (checked, housekeeper) = (identity.store.clone(), Arc::clone(&identity));
-    mesh::Service::new("identity")
-        .mount(IdentityServiceServer::new(Grpc(identity)))
-        .check("postgres", move || {
-            let store = checked.clone();
-            async move { store.ping().await.map_err(|error| error.to_string()) }
-        })
-        .task("housekeeping", move || {
+    let housekeeper = Arc::clone(&identity);
+    mesh::Service::new("identity").mount(IdentityServiceServer::new(Grpc(identity))).task(
+        "housekeeping",
+        move || {
             let identity = Arc::clone(&housekeeper);
             async move { identity.keep_house().await }
-        })
+        },
+    )
 }

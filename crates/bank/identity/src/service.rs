@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Jwk, Role, UserId};
+use auth::{Jwk, Role};
 use contracts::identity::v1::identity_service_server::IdentityService;
 use contracts::identity::v1::{
     GetJwksRequest, GetJwksResponse, IssueDevelopmentTokenRequest, IssueDevelopmentTokenResponse,
@@ -10,7 +10,7 @@ use contracts::identity::v1::{
     RefreshResponse, RegisterRequest, RegisterResponse, RotateSigningKeyRequest,
     RotateSigningKeyResponse, SetRolesRequest, SetRolesResponse,
 };
-use mesh::Context;
+use mesh::{Context, wire};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{Email, Profile, TokenHash};
@@ -31,7 +31,7 @@ impl IdentityService for Grpc {
             email: Email::new(&request.email),
             password: request.password.into(),
             profile: Profile {
-                name: storable("name", request.name)?,
+                name: full_name("name", request.name)?,
                 address: storable("address", request.address)?,
             },
         };
@@ -89,7 +89,7 @@ impl IdentityService for Grpc {
     ) -> Result<Response<SetRolesResponse>, Status> {
         let request = mesh::valid(request)?;
         let roles: Vec<Role> = request.roles().collect();
-        let user = user_id("user_id", &request.user_id)?;
+        let user = wire::id("user_id", &request.user_id)?;
         self.0.set_roles(Context::current()?.tenant, user, &roles).await?;
         Ok(Response::new(SetRolesResponse { user_id: user.to_string(), roles: request.roles }))
     }
@@ -108,11 +108,20 @@ impl IdentityService for Grpc {
     ) -> Result<Response<IssueDevelopmentTokenResponse>, Status> {
         let request = mesh::valid(request)?;
         let tenant = Context::current()?.tenant;
-        let user = user_id("subject", &request.subject)?;
+        let user = wire::id("subject", &request.subject)?;
         let roles = request.roles().collect();
         let time_to_live = request.time_to_live.and_then(|duration| duration.try_into().ok());
         let access_token = self.0.development_token(tenant, user, roles, time_to_live).await?;
         Ok(Response::new(IssueDevelopmentTokenResponse { access_token }))
+    }
+}
+
+/// A name without blanks around it. Refused here if it is nothing but blanks: customers would
+/// refuse it only when the user exists already.
+fn full_name(field: &'static str, text: String) -> Result<String, IdentityError> {
+    match storable(field, text)?.trim() {
+        "" => Err(IdentityError::InvalidField { field, rule: "must not be blank" }),
+        name => Ok(name.to_owned()),
     }
 }
 
@@ -122,10 +131,6 @@ fn storable(field: &'static str, text: String) -> Result<String, IdentityError> 
         return Err(IdentityError::InvalidField { field, rule: "must not contain U+0000" });
     }
     Ok(text)
-}
-
-fn user_id(field: &'static str, text: &str) -> Result<UserId, IdentityError> {
-    text.parse().map_err(|_| IdentityError::InvalidField { field, rule: "must be a UUID" })
 }
 
 fn json_web_key(key: Jwk) -> JsonWebKey {

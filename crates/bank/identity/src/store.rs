@@ -32,10 +32,6 @@ impl Store {
         self.database.begin(tenant).await
     }
 
-    pub(crate) async fn ping(&self) -> Result<(), Error> {
-        self.database.ping().await
-    }
-
     /// Inserts a user, or leaves and returns the one who has the e-mail.
     pub(crate) async fn user_insert_or_fetch(
         &self,

@@ -40,6 +40,9 @@ impl Dev {
             settings.mesh.endpoints.insert(name.clone(), vec![address.to_string()]);
         }
         let _telemetry = telemetry::init(&settings.telemetry, "malha")?;
+        // Open to others, unlike what is in it: PostgreSQL's user walks through it to its data.
+        fs::create_dir_all(&self.home)
+            .with_context(|| format!("cannot make {}", self.home.display()))?;
         let mut process = Process::new(settings, modules::MODULES.iter().collect())?;
         make_certificates(&process.settings.mesh.certs)?;
         make_secrets(&process.settings.identity.key_encryption_key)?;

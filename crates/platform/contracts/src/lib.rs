@@ -23,7 +23,7 @@ use std::sync::LazyLock;
 use prost_reflect::DescriptorPool;
 
 pub use generated::google;
-pub use generated::malha::{accounts, customers, identity, ledger, options, payments, r#type};
+pub use generated::malha::*;
 pub use prost_protovalidate::{Validate, ValidationError};
 
 /// All contracts with their imports, comments and options: an encoded

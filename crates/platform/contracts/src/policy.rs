@@ -177,6 +177,22 @@ mod tests {
         assert_eq!(policy.deadline, Duration::from_secs(5));
     }
 
+    /// `malha.type.v1.Role`: analysts and viewers change nothing.
+    #[test]
+    fn who_only_reads_may_call_nothing_that_writes() {
+        let http = crate::pool().get_extension_by_name("google.api.http").unwrap();
+        for method in crate::pool().services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
+            let policy = of_method(&method).unwrap();
+            let options = method.options();
+            let rule = options.get_extension(&http);
+            let reads = rule.as_message().is_some_and(|rule| rule.has_field_by_name("get"));
+            if policy.access == Access::Authenticated && !reads {
+                let admitted = policy.admits_roles(&[Role::Viewer, Role::Analyst]);
+                assert!(!admitted, "{}", method.full_name());
+            }
+        }
+    }
+
     #[test]
     fn fields_and_enums_carry_their_json_policy() {
         let balance =

@@ -43,6 +43,9 @@ pub enum MeshError {
     Serve(#[from] tonic::transport::Error),
 }
 
+/// A dependency that is away or busy is asked again after this long.
+const RETRY_AFTER: Duration = Duration::from_millis(200);
+
 /// Builds a status with an `ErrorInfo`.
 ///
 /// `reason` is stable and `SCREAMING_SNAKE`; `domain` names who says so, such as `payments.malha`.
@@ -68,7 +71,30 @@ pub fn detailed(
     }
 }
 
-/// A status in the making; see [`detailed`].
+/// Begins the status that tells a service's own error; its text is the message.
+///
+/// What caused it is for engineers: it goes to the log alone. Where `code` says that a repeat may
+/// succeed, the status says after how long.
+pub fn report(code: Code, reason: &str, domain: &str, error: &dyn Error) -> DetailedStatus {
+    let cause = error.source().map(|source| match source.source() {
+        Some(root) => format!("{source}: {root}"),
+        None => source.to_string(),
+    });
+    match (code, &cause) {
+        (Code::Internal, _) => tracing::error!(domain, reason, cause, "a call failed"),
+        (_, Some(_)) => tracing::warn!(domain, reason, cause, "a call failed"),
+        (_, None) => {}
+    }
+    let status = detailed(code, reason, domain, error.to_string());
+    match code {
+        Code::Unavailable | Code::Aborted | Code::DeadlineExceeded => {
+            status.retry_after(RETRY_AFTER)
+        }
+        _ => status,
+    }
+}
+
+/// A status in the making; see [`detailed`] and [`report`].
 #[derive(Debug)]
 #[must_use = "call `build`"]
 pub struct DetailedStatus {
@@ -222,6 +248,27 @@ mod tests {
         assert_eq!(reason(&read).as_deref(), Some("STORE_UNAVAILABLE"));
         assert_eq!(retry_after(&read), Some(Duration::from_millis(200)));
         assert_eq!(read.get_details_error_info().unwrap().metadata["store"], "main");
+    }
+
+    #[test]
+    fn an_error_is_told_without_its_cause_and_with_a_time_where_a_repeat_may_succeed() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("the store failed")]
+        struct StoreFailed(#[source] std::io::Error);
+
+        let error = StoreFailed(std::io::Error::other("secret"));
+        for (code, is_retryable) in [
+            (Code::Unavailable, true),
+            (Code::Aborted, true),
+            (Code::DeadlineExceeded, true),
+            (Code::Internal, false),
+            (Code::NotFound, false),
+        ] {
+            let status = report(code, "X", "x.malha", &error).build();
+            assert_eq!((status.code(), reason(&status).as_deref()), (code, Some("X")));
+            assert_eq!(status.message(), "the store failed");
+            assert_eq!(retry_after(&status).is_some(), is_retryable, "{code:?}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod member;
 mod server;
 mod spiffe;
 mod tls;
+pub mod wire;
 
 pub use client::breaker::BreakerState;
 pub use client::channel::Channel;

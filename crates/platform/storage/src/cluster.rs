@@ -120,7 +120,7 @@ impl PrivateCluster {
     /// the data.
     ///
     /// When we are root, PostgreSQL runs as the user `postgres`; where that user cannot reach the
-    /// folder, the data are in `/var/lib/malha/` under a name made from the folder's.
+    /// folder, the data are in `/var/lib/malha/`, under the name that the file `elsewhere` holds.
     pub async fn start(folder: impl AsRef<Path>) -> Result<Self, ClusterError> {
         let folder = folder.as_ref().to_owned();
         tokio::task::spawn_blocking(move || Self::start_durable(&folder))

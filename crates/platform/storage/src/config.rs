@@ -27,7 +27,7 @@ pub struct Config {
     /// connection is TLS and the certificate must fit the host; when not, the connection is not
     /// encrypted. Default: none.
     pub ca: Option<PathBuf>,
-    /// Connections that one service holds at most. Default: 16.
+    /// Connections that one service holds at most. Default: 32.
     pub pool_max: NonZeroU32,
     /// Time to wait for a connection before the call is answered `UNAVAILABLE`. Default: 2 s.
     #[serde(with = "humantime_serde")]
@@ -47,7 +47,7 @@ impl Default for Config {
             database: "malha".into(),
             password: None,
             ca: None,
-            pool_max: const { NonZeroU32::new(16).unwrap() },
+            pool_max: const { NonZeroU32::new(32).unwrap() },
             acquire_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_mins(10),
         }

@@ -72,6 +72,16 @@ impl Database {
         Ok(self.pool.acquire().await?.ping().await?)
     }
 
+    /// The health check of a service that needs this database:
+    /// `service.check("postgres", database.check())`.
+    pub fn check(&self) -> impl Fn() -> BoxFuture<'static, Result<(), String>> + use<> {
+        let database = self.clone();
+        move || {
+            let database = database.clone();
+            Box::pin(async move { database.ping().await.map_err(|error| error.to_string()) })
+        }
+    }
+
     pub(crate) fn connect_options(&self) -> PgConnectOptions {
         (*self.pool.connect_options()).clone()
     }

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tonic::Code;
+
 /// A failure of the database, sorted by what the caller can do about it.
 ///
 /// Messages carry neither SQL nor values; the source does, and is for the log of an engineer at
@@ -28,6 +30,18 @@ pub enum Error {
     /// A mistake of ours: a statement, a type or a policy that the database refused.
     #[error("the database refused a statement")]
     Other(#[source] sqlx::Error),
+}
+
+impl Error {
+    /// How a service tells its caller of it: a gRPC code and a stable reason.
+    pub fn code_and_reason(&self) -> (Code, &'static str) {
+        match self {
+            Self::Unavailable(_) => (Code::Unavailable, "STORE_UNAVAILABLE"),
+            Self::Conflict(_) => (Code::Aborted, "WRITE_CONFLICT"),
+            // A key that may be taken is a refusal of the service's own.
+            Self::Unique { .. } | Self::Other(_) => (Code::Internal, "STORE_FAILED"),
+        }
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -105,6 +119,19 @@ mod tests {
             ("42601", Class::Other),
         ] {
             assert_eq!(class(sqlstate), expected, "{sqlstate}");
+        }
+    }
+
+    #[test]
+    fn callers_are_told_whether_a_repeat_may_succeed() {
+        let source = || sqlx::Error::RowNotFound;
+        for (error, told) in [
+            (Error::Unavailable(source()), (Code::Unavailable, "STORE_UNAVAILABLE")),
+            (Error::Conflict(source()), (Code::Aborted, "WRITE_CONFLICT")),
+            (Error::Unique { constraint: "x".into() }, (Code::Internal, "STORE_FAILED")),
+            (Error::Other(source()), (Code::Internal, "STORE_FAILED")),
+        ] {
+            assert_eq!(error.code_and_reason(), told);
         }
     }
 

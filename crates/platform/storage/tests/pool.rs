@@ -91,6 +91,7 @@ async fn a_deadlock_is_a_conflict() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_use_of_the_pool_is_measured() {
     let (_, config) = provisioned(&["payments"]).await;
+    let config = Config { pool_max: 16.try_into().unwrap(), ..config };
     let recorder = PrometheusBuilder::new().build_recorder();
     let database = metrics::with_local_recorder(&recorder, || Database::open("payments", &config));
     let shown = |line: &str| recorder.handle().render().lines().any(|shown| shown == line);

@@ -24,6 +24,7 @@ mod database;
 mod directory;
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,9 @@ use storage::Database;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Status};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 pub use auth::{Claims, Role, TenantId, UserId};
 
@@ -69,6 +73,7 @@ impl Testkit {
 
     /// A new mesh without members, whose tokens are signed and verified by `clock`.
     pub async fn start_at(clock: Clock) -> Self {
+        show_log();
         tokio::task::spawn_blocking(signer).await.expect("a signing key is made");
         let certificates = tempfile::tempdir().expect("a folder for certificates is made");
         certs::init(certificates.path()).expect("an authority for certificates is made");
@@ -184,6 +189,23 @@ impl Testkit {
             ..Context::system(claims.tenant)
         }
     }
+}
+
+/// Asserts that a call was refused with this code and reason.
+#[track_caller]
+pub fn assert_refused<T: Debug>(result: Result<T, Status>, code: Code, reason: &str) {
+    let status = result.expect_err("the call is refused");
+    let found = mesh::error::reason(&status).unwrap_or_default();
+    assert_eq!((status.code(), found.as_str()), (code, reason), "{}", status.message());
+}
+
+/// Shows with a failed test what was logged: why a statement failed, for one, which no answer
+/// tells. `RUST_LOG` asks for more than warnings.
+fn show_log() {
+    let warnings = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into());
+    let log = tracing_subscriber::fmt().with_ansi(false).with_env_filter(warnings.from_env_lossy());
+    // The log of an earlier kit in this process stays.
+    let _ = log.with_test_writer().try_init();
 }
 
 fn signer() -> &'static TokenSigner {

@@ -68,6 +68,27 @@ async fn a_known_email_with_another_password_looks_like_a_new_one_and_changes_no
     assert_refused(other, Code::Unauthenticated, "INVALID_CREDENTIALS");
 }
 
+/// Customers takes no blank name, and a user without a profile could never log in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blank_name_is_refused_before_there_is_a_user() {
+    let world = World::start().await;
+    let register = async |name: &str| {
+        let request = RegisterRequest {
+            name: name.to_owned(),
+            email: "ana@example.com".to_owned(),
+            password: PASSWORD.to_owned(),
+            ..RegisterRequest::default()
+        };
+        world.call(world.client("gateway").register(request)).await
+    };
+
+    for blank in [" ", "\t\n", "\u{2003}"] {
+        assert_refused(register(blank).await, Code::InvalidArgument, "INVALID_FIELD");
+    }
+    assert_eq!(world.query::<i64>("SELECT count(*) FROM users").await, 0);
+    assert_eq!(register(" Ana Souza ").await.unwrap().name, "Ana Souza");
+}
+
 /// Else registration would be a way around the lock of logins.
 #[tokio::test(flavor = "multi_thread")]
 async fn registrations_of_one_email_are_limited_whether_or_not_it_is_known() {

@@ -6,12 +6,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{ClusterError, io_error};
 
 /// Where data go that their owner could not reach.
 const SHARED_HOME: &str = "/var/lib/malha";
+/// Names the folder of the data in [`SHARED_HOME`].
+const POINTER: &str = "elsewhere";
 const ROOT: u32 = 0;
 
 /// The user that PostgreSQL runs as.
@@ -46,7 +48,7 @@ impl Owner {
         if !self.switch {
             return Ok(folder);
         }
-        let home = if self.reaches(&folder)? { folder } else { shared_home(&folder) };
+        let home = if self.reaches(&folder)? { folder } else { shared_home(&folder)? };
         fs::create_dir_all(&home).map_err(io_error(home.display()))?;
         self.give(&home)?;
         Ok(home)
@@ -89,9 +91,14 @@ impl Owner {
     }
 }
 
-fn shared_home(folder: &Path) -> PathBuf {
-    let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-    Path::new(SHARED_HOME).join(hex::encode(&digest[..8]))
+/// The folder holds the name, so whoever deletes the folder begins anew.
+fn shared_home(folder: &Path) -> Result<PathBuf, ClusterError> {
+    let pointer = folder.join(POINTER);
+    if !pointer.exists() {
+        fs::write(&pointer, Uuid::new_v4().to_string()).map_err(io_error(pointer.display()))?;
+    }
+    let name = fs::read_to_string(&pointer).map_err(io_error(pointer.display()))?;
+    Ok(Path::new(SHARED_HOME).join(name.trim()))
 }
 
 /// User and group id of a name in the text of `/etc/passwd`.
@@ -133,8 +140,16 @@ mod tests {
     }
 
     #[test]
-    fn each_folder_has_its_own_shared_home() {
-        assert_eq!(shared_home(Path::new("/root/a")), shared_home(Path::new("/root/a")));
-        assert_ne!(shared_home(Path::new("/root/a")), shared_home(Path::new("/root/b")));
+    fn a_folder_keeps_its_shared_home_until_it_is_deleted() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("postgres");
+        fs::create_dir(&folder).unwrap();
+
+        let first = shared_home(&folder).unwrap();
+        assert_eq!(shared_home(&folder).unwrap(), first);
+
+        fs::remove_dir_all(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
+        assert_ne!(shared_home(&folder).unwrap(), first);
     }
 }

@@ -1,120 +1,21 @@
-//! The mesh as separate processes, as in production, with one killed after the other.
-#![allow(clippy::unwrap_used)]
-
-mod support;
+//! The death of one service after the other, under load.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
-use storage::PrivateCluster;
-use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use support::client::{Edge, Person, body, text};
-use support::{Malha, PATIENCE, SERVICES, Variables, addresses, free_ports};
+use crate::support::{House, MODULES, PATIENCE, Person, SERVICES, body, eventually, text};
 
 /// How long a killed service stays away.
 const OUTAGE: Duration = Duration::from_millis(1500);
 
 /// Pause of the light load between two calls to one route.
 const PAUSE: Duration = Duration::from_millis(10);
-
-/// One process for each service and one for the gateway, over one database.
-struct Fleet {
-    processes: BTreeMap<&'static str, Malha>,
-    variables: Variables,
-    edge: Edge,
-    home: TempDir,
-    _database: PrivateCluster,
-}
-
-impl Fleet {
-    async fn start() -> Self {
-        let (variables, http) = addresses();
-        let home = home();
-        let database = database().await;
-        let mut variables = with_storage(variables, &database.config().host, &home);
-        let generous = "[{ requests = 1000000, per = \"1m\" }]";
-        for class in ["DEFAULT", "AUTH"] {
-            let name = format!("MALHA_GATEWAY__RATE_LIMITS__{class}");
-            variables.push((name, generous.to_owned()));
-        }
-        let edge = Edge::new(&http);
-        let processes = BTreeMap::new();
-        let mut fleet = Self { processes, variables, edge, home, _database: database };
-        // The edge first and those that are called last: the order does not matter.
-        for name in ["gateway", "payments", "identity", "accounts", "customers", "ledger"] {
-            fleet.launch(name);
-        }
-        fleet
-    }
-
-    /// Starts a process without waiting for it.
-    fn launch(&mut self, name: &'static str) {
-        let [admin] = free_ports();
-        let admin = format!("127.0.0.1:{admin}");
-        let mut variables = self.variables.clone();
-        variables.push(("MALHA_TELEMETRY__LISTEN".to_owned(), admin));
-        let process = Malha::start(&["serve", name], &variables, self.home.path());
-        self.processes.insert(name, process);
-    }
-
-    fn await_ready(&self) {
-        for process in self.processes.values() {
-            process.await_line("ready");
-        }
-    }
-
-    fn kill(&mut self, name: &str) {
-        self.processes.get_mut(name).unwrap().kill();
-    }
-}
-
-/// A folder with certificates and secrets for everybody.
-fn home() -> TempDir {
-    let home = tempfile::tempdir().unwrap();
-    let certs = home.path().join("certs");
-    mesh::certs::init(&certs).unwrap();
-    for name in SERVICES.into_iter().chain(["gateway", "edge"]) {
-        mesh::certs::issue(&certs, name).unwrap();
-    }
-    identity::create_key_encryption_key(&home.path().join("identity.key")).unwrap();
-    home
-}
-
-/// A database, prepared as an operator prepares one.
-async fn database() -> PrivateCluster {
-    let database =
-        tokio::task::spawn_blocking(PrivateCluster::start_scratch).await.unwrap().unwrap();
-    let prepared = Command::new(env!("CARGO_BIN_EXE_malha"))
-        .args(["database", "init", "--admin-url", &database.url("postgres", "postgres")])
-        .status()
-        .unwrap();
-    assert!(prepared.success());
-    database
-}
-
-fn with_storage(mut variables: Variables, host: &str, home: &TempDir) -> Variables {
-    let path = |name: &str| home.path().join(name).display().to_string();
-    for (name, value) in [
-        ("MALHA_STORAGE__HOST", host.to_owned()),
-        ("MALHA_MESH__CERTS", path("certs")),
-        ("MALHA_GATEWAY__TLS__CERTIFICATE", path("certs/edge.pem")),
-        ("MALHA_GATEWAY__TLS__KEY", path("certs/edge.key")),
-        ("MALHA_IDENTITY__KEY_ENCRYPTION_KEY", path("identity.key")),
-        ("MALHA_LEDGER__JOURNAL", path("ledger")),
-        ("MALHA_PAYMENTS__CUSTOMER_CASH", "true".to_owned()),
-    ] {
-        variables.push((name.to_owned(), value));
-    }
-    variables
-}
 
 /// A route under load, and the services without which it cannot answer.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -255,16 +156,15 @@ impl Load {
 /// B-41, C-37
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_service_takes_only_its_own_routes_and_they_recover() {
-    let mut fleet = Fleet::start().await;
-    fleet.await_ready();
-    let ada = fleet.edge.register("ada").await;
-    let deposit = ada.transact(json!({ "type": "DEPOSIT", "amount": "1.00" })).await;
+    let mut house = House::start(&MODULES, "").await;
+    let ada = house.edge.register("ada").await;
+    let deposit = ada.deposit("1.00").await;
     let transaction = text(&body(deposit).await["id"]);
     let load = Load::start(&ada, &transaction);
     load.await_recovery("nobody").await;
 
     for name in SERVICES {
-        fleet.kill(name);
+        house.kill(name);
         // Calls in flight at the instant of death end as they may.
         tokio::time::sleep(Duration::from_millis(300)).await;
         load.clear();
@@ -281,13 +181,13 @@ async fn killed_service_takes_only_its_own_routes_and_they_recover() {
                 assert!(served > 0, "{route:?} is not served without {name}");
             }
         }
-        fleet.launch(name);
+        house.spawn(name);
         load.await_recovery(name).await;
     }
 
-    fleet.kill("gateway");
+    house.kill("gateway");
     tokio::time::sleep(OUTAGE).await;
-    fleet.launch("gateway");
+    house.spawn("gateway");
     load.await_recovery("gateway").await;
 
     let acknowledged = load.finish().await;
@@ -296,11 +196,7 @@ async fn killed_service_takes_only_its_own_routes_and_they_recover() {
 
 /// Every acknowledged deposit counts, no payment stays pending, and the balance is what completed.
 async fn assert_nothing_lost(ada: &Person, acknowledged: u64) {
-    let end = Instant::now() + PATIENCE;
-    while count(ada, "PENDING").await > 0 {
-        assert!(Instant::now() < end, "payments stay pending");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    eventually("no payment is pending", async || count(ada, "PENDING").await == 0).await;
     let completed = count(ada, "COMPLETED").await;
     // The first deposit came before the load.
     assert!(completed > acknowledged, "{completed} completed, {acknowledged} acknowledged");
@@ -321,26 +217,4 @@ async fn count(person: &Person, status: &str) -> u64 {
             None => return total,
         }
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn service_waits_for_its_database() {
-    let (variables, _) = addresses();
-    let home = home();
-    let socket = home.path().join("database");
-    let variables = with_storage(variables, socket.to_str().unwrap(), &home);
-    let (_, admin) = variables.iter().find(|(name, _)| name == "MALHA_TELEMETRY__LISTEN").unwrap();
-    let admin = Edge::new(admin);
-
-    let mut process = Malha::start(&["serve", "customers"], &variables, home.path());
-    process.await_line("database does not answer, asking again");
-    let readiness = admin.request(Method::GET, "/readyz").send().await.unwrap();
-    assert_eq!(readiness.status(), StatusCode::SERVICE_UNAVAILABLE);
-    admin.await_ok("/livez").await;
-
-    let database = database().await;
-    symlink(&database.config().host, &socket).unwrap();
-    process.await_line("ready");
-    admin.await_ok("/readyz").await;
-    assert!(process.terminate().success());
 }

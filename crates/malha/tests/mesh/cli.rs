@@ -1,24 +1,16 @@
 //! The command line: what it prints, and what it says when something is wrong.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::{fs, str};
 
-use support::free_ports;
+use crate::support::{self, free_ports};
 
 /// Runs `malha` in `folder`.
 fn malha(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_malha"))
-        .args(arguments)
-        .envs(variables.iter().copied())
-        .current_dir(folder)
-        .output()
-        .unwrap()
+    support::malha(folder).args(arguments).envs(variables.iter().copied()).output().unwrap()
 }
 
 /// What a successful command prints.

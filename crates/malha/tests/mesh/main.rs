@@ -1,0 +1,11 @@
+//! The whole mesh, as the real program runs it.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod access;
+mod cli;
+mod crash;
+mod outage;
+mod processes;
+mod support;
+mod walk;
