@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use auth::{Principal, UserId};
+use auth::UserId;
 use chrono::{DateTime, Utc};
 use money::{Currency, Money};
 use uuid::Uuid;
@@ -47,15 +47,6 @@ impl fmt::Display for AccountNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08}-{}", self.0, self.check_digit())
     }
-}
-
-/// The user that `target` names, if `principal` may read what is that user's.
-///
-/// The answer for somebody else's id is the same whether or not that user exists.
-pub(crate) fn reach(principal: &Principal, target: &str) -> Result<UserId, AccountError> {
-    let owner =
-        principal.named(target).map_err(|_| AccountError::invalid("user_id", "must be a UUID"))?;
-    if principal.may_read(owner) { Ok(owner) } else { Err(AccountError::NotOwner) }
 }
 
 /// Balances of a customer's ledger account, in minor units.
@@ -127,7 +118,6 @@ pub(crate) fn open_page_token(account: Uuid, token: &str) -> Result<String, Acco
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use auth::{Role, TenantId};
     use proptest::prelude::*;
 
     use super::*;
@@ -196,29 +186,6 @@ mod tests {
                 let held = money(i128::from(debits_pending), Currency::BRL).unwrap();
                 prop_assert_eq!(available.checked_add(held), Ok(posted));
             }
-        }
-    }
-
-    /// L-28, L-64, T-45: a customer reads only what is its own; staff reads everything.
-    #[test]
-    fn roles_decide_whose_accounts_are_read() {
-        let (owner, other) = (UserId::random(), UserId::random());
-        for (user, role, reads) in [
-            (owner, Role::Customer, true),
-            (owner, Role::Viewer, true),
-            (other, Role::Customer, false),
-            (other, Role::Viewer, true),
-            (other, Role::Analyst, true),
-            (other, Role::Operator, true),
-            (other, Role::Admin, true),
-        ] {
-            let principal = Principal { user, tenant: TenantId::DEFAULT, roles: vec![role] };
-            match reach(&principal, &owner.to_string()) {
-                Ok(reached) => assert!(reads && reached == owner, "{role:?}"),
-                Err(AccountError::NotOwner) => assert!(!reads, "{role:?}"),
-                Err(error) => panic!("{role:?}: {error}"),
-            }
-            assert_eq!(reach(&principal, "me").unwrap(), user);
         }
     }
 

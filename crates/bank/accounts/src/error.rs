@@ -3,9 +3,6 @@ use tonic::{Code, Status};
 /// Why a call on accounts was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AccountError {
-    /// The caller may not reach that user's accounts, whether or not there are any.
-    #[error("this account belongs to somebody else")]
-    NotOwner,
     /// The user has no open account in the currency.
     #[error("there is no such account")]
     NotFound,
@@ -38,7 +35,6 @@ impl AccountError {
 
     fn code_and_reason(&self) -> (Code, &'static str) {
         match self {
-            Self::NotOwner => (Code::PermissionDenied, "NOT_OWNER"),
             Self::NotFound => (Code::NotFound, "ACCOUNT_NOT_FOUND"),
             Self::InvalidField { .. } => (Code::InvalidArgument, "INVALID_FIELD"),
             Self::InvalidPageToken => (Code::InvalidArgument, "INVALID_PAGE_TOKEN"),
@@ -81,7 +77,6 @@ mod tests {
     fn every_refusal_has_its_code_and_reason() {
         let ledger = |code| AccountError::Ledger(Box::new(Status::new(code, "secret")));
         for (error, code, reason, is_retryable) in [
-            (AccountError::NotOwner, Code::PermissionDenied, "NOT_OWNER", false),
             (AccountError::NotFound, Code::NotFound, "ACCOUNT_NOT_FOUND", false),
             (AccountError::invalid("x", "y"), Code::InvalidArgument, "INVALID_FIELD", false),
             (AccountError::InvalidPageToken, Code::InvalidArgument, "INVALID_PAGE_TOKEN", false),

@@ -1,13 +1,13 @@
 use auth::{TenantId, UserId};
 use clock::Clock;
 use contracts::accounts::v1 as pb;
-use mesh::{Context, wire};
+use mesh::{Context, owner, wire};
 use moka::future::Cache;
 use money::Currency;
 use tonic::{Request, Response, Status};
 
 use crate::config::Settings;
-use crate::domain::{Account, Movement, open_page_token, reach, seal_page_token};
+use crate::domain::{Account, Movement, open_page_token, seal_page_token};
 use crate::error::AccountError;
 use crate::ledger::Ledger;
 use crate::store::Store;
@@ -51,7 +51,7 @@ impl Accounts {
     /// The open account of `target` in a currency, if the caller may read it.
     async fn readable(&self, target: &str, currency: &str) -> Result<Account, Status> {
         let principal = Context::principal()?;
-        let owner = reach(&principal, target)?;
+        let owner = owner::readable(&principal, "user_id", target)?;
         let currency = match currency {
             "" => self.settings.currency,
             code => decode_currency(code)?,
@@ -121,7 +121,7 @@ impl pb::accounts_service_server::AccountsService for Accounts {
     ) -> Result<Response<pb::ListAccountsResponse>, Status> {
         let request = mesh::valid(request)?;
         let principal = Context::principal()?;
-        let owner = reach(&principal, &request.user_id)?;
+        let owner = owner::readable(&principal, "user_id", &request.user_id)?;
         let accounts = self.store.accounts_list(principal.tenant, owner).await?;
         let accounts = accounts.into_iter().map(pb::Account::from).collect();
         Ok(Response::new(pb::ListAccountsResponse { accounts }))

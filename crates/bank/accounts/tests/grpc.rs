@@ -244,7 +244,7 @@ async fn only_the_owner_and_staff_reach_an_account() {
     for target in [owner, nobody].map(|user| user.to_string()) {
         let stranger = || bank.customer(other);
         let balance = bank.balance(stranger(), &target).await.unwrap_err();
-        assert_eq!(balance.message(), "this account belongs to somebody else");
+        assert_eq!(balance.message(), "this belongs to somebody else");
         assert_refused::<()>(Err(balance), Code::PermissionDenied, "NOT_OWNER");
         let list = bank.list(stranger(), &target).await;
         assert_refused(list, Code::PermissionDenied, "NOT_OWNER");

@@ -1,6 +1,6 @@
-//! What a profile is, who may reach it and what may change in it.
+//! What a profile is and what may change in it.
 
-use auth::{Principal, UserId};
+use auth::UserId;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -38,31 +38,6 @@ pub(crate) enum AccountType {
     Savings,
     Salary,
     Payment,
-}
-
-/// What a caller may want to do with a profile.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Intent {
-    Read,
-    Change,
-}
-
-/// The user that `target` names, if `principal` may do it to that user.
-///
-/// The answer for somebody else's id is the same whether or not that
-/// user exists.
-pub(crate) fn reach(
-    principal: &Principal,
-    target: &str,
-    intent: Intent,
-) -> Result<UserId, CustomerError> {
-    let user =
-        principal.named(target).map_err(|_| CustomerError::invalid("id", "must be a UUID"))?;
-    let may = match intent {
-        Intent::Read => principal.may_read(user),
-        Intent::Change => principal.may_write(user),
-    };
-    if may { Ok(user) } else { Err(CustomerError::NotOwner) }
 }
 
 /// New values of the fields that an owner may change.
@@ -169,50 +144,7 @@ fn field(path: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use auth::{Role, TenantId};
-
     use super::*;
-
-    fn principal(user: UserId, role: Role) -> Principal {
-        Principal { user, tenant: TenantId::DEFAULT, roles: vec![role] }
-    }
-
-    /// L-25, L-64, T-45: a customer reaches only its own profile; staff read all of them,
-    /// operators and administrators change them.
-    #[test]
-    fn roles_decide_whose_profile_is_reached() {
-        let (owner, other) = (UserId::random(), UserId::random());
-        for (user, role, reads, changes) in [
-            (owner, Role::Customer, true, true),
-            (owner, Role::Viewer, true, true),
-            (other, Role::Customer, false, false),
-            (other, Role::Viewer, true, false),
-            (other, Role::Analyst, true, false),
-            (other, Role::Operator, true, true),
-            (other, Role::Admin, true, true),
-        ] {
-            let principal = principal(user, role);
-            for (intent, may) in [(Intent::Read, reads), (Intent::Change, changes)] {
-                match reach(&principal, &owner.to_string(), intent) {
-                    Ok(reached) => assert!(may && reached == owner, "{role:?} {intent:?}"),
-                    Err(CustomerError::NotOwner) => assert!(!may, "{role:?} {intent:?}"),
-                    Err(error) => panic!("{role:?} {intent:?}: {error}"),
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn me_is_the_caller_and_dashes_alone_are_nobody() {
-        let user = UserId::random();
-        let principal = principal(user, Role::Customer);
-
-        assert_eq!(reach(&principal, "me", Intent::Change).unwrap(), user);
-        assert!(matches!(
-            reach(&principal, &"-".repeat(36), Intent::Read),
-            Err(CustomerError::InvalidField { field, .. }) if field == "id"
-        ));
-    }
 
     fn details() -> BankingDetails {
         BankingDetails {

@@ -3,9 +3,6 @@ use tonic::{Code, Status};
 /// Why a call on customers was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CustomerError {
-    /// The caller may not reach that user, whether or not it exists.
-    #[error("this profile belongs to somebody else")]
-    NotOwner,
     /// There is no such profile.
     #[error("there is no such profile")]
     NotFound,
@@ -32,7 +29,6 @@ impl CustomerError {
 
     fn code_and_reason(&self) -> (Code, &'static str) {
         match self {
-            Self::NotOwner => (Code::PermissionDenied, "NOT_OWNER"),
             Self::NotFound => (Code::NotFound, "CUSTOMER_NOT_FOUND"),
             Self::EmailTaken => (Code::AlreadyExists, "EMAIL_TAKEN"),
             Self::InvalidField { .. } => (Code::InvalidArgument, "INVALID_FIELD"),
@@ -64,7 +60,6 @@ mod tests {
         let unavailable = storage::Error::Unavailable(sqlx::Error::PoolClosed);
         let bug = storage::Error::Other(sqlx::Error::RowNotFound);
         for (error, code, reason, is_retryable) in [
-            (CustomerError::NotOwner, Code::PermissionDenied, "NOT_OWNER", false),
             (CustomerError::NotFound, Code::NotFound, "CUSTOMER_NOT_FOUND", false),
             (CustomerError::EmailTaken, Code::AlreadyExists, "EMAIL_TAKEN", false),
             (CustomerError::invalid("x", "y"), Code::InvalidArgument, "INVALID_FIELD", false),

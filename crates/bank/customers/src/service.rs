@@ -1,11 +1,10 @@
 use clock::Clock;
 use contracts::customers::v1 as pb;
-use mesh::{Context, wire};
+use mesh::{Context, owner, wire};
 use tonic::{Request, Response, Status};
 
 use crate::domain::{
-    AccountType, BankingDetails, Changes, Customer, Intent, Proposal, checked_name, checked_text,
-    reach,
+    AccountType, BankingDetails, Changes, Customer, Proposal, checked_name, checked_text,
 };
 use crate::error::CustomerError;
 use crate::store::Store;
@@ -55,7 +54,7 @@ impl pb::customers_service_server::CustomersService for Customers {
     ) -> Result<Response<pb::GetCustomerResponse>, Status> {
         let request = mesh::valid(request)?;
         let principal = Context::principal()?;
-        let id = reach(&principal, &request.id, Intent::Read)?;
+        let id = owner::readable(&principal, "id", &request.id)?;
         let customer = self.store.customer_fetch(principal.tenant, id).await?;
         let customer = customer.ok_or(CustomerError::NotFound)?;
         Ok(Response::new(pb::GetCustomerResponse { customer: Some(customer.into()) }))
@@ -67,7 +66,7 @@ impl pb::customers_service_server::CustomersService for Customers {
     ) -> Result<Response<pb::UpdateCustomerResponse>, Status> {
         let request = mesh::valid(request)?;
         let principal = Context::principal()?;
-        let id = reach(&principal, &request.id, Intent::Change)?;
+        let id = owner::writable(&principal, "id", &request.id)?;
         let proposal = decode_proposal(request.customer.unwrap_or_default());
         let paths = request.update_mask.unwrap_or_default().paths;
         let changes = Changes::select(&proposal, &paths)?;

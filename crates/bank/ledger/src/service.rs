@@ -90,10 +90,7 @@ impl LedgerService for Ledger {
         let request = mesh::valid(request)?;
         let account: AccountId = wire::id("account_id", &request.account_id)?;
         let older = wire::page_token(&request.page_token)?;
-        let size = match usize::try_from(request.page_size) {
-            Ok(0) | Err(_) => PAGE_SIZE_DEFAULT,
-            Ok(size) => size,
-        };
+        let size = mesh::wire::page_size(request.page_size, PAGE_SIZE_DEFAULT);
         let page = self
             .engine
             .read(size, move |state| state.history(tenant, account, older, size))

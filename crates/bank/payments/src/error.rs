@@ -1,9 +1,8 @@
 //! Why a payment call was refused, and how that is told.
 
-use std::error::Error;
 use std::time::Duration;
 
-use mesh::error::{DetailedStatus, detailed};
+use mesh::error::{DetailedStatus, report};
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -76,11 +75,7 @@ impl PaymentError {
                 }
                 _ => (Code::Internal, "INTERNAL"),
             },
-            Self::Store(storage::Error::Unavailable(_)) => (Code::Unavailable, "STORE_UNAVAILABLE"),
-            Self::Store(storage::Error::Conflict(_)) => (Code::Aborted, "WRITE_CONFLICT"),
-            Self::Store(storage::Error::Unique { .. } | storage::Error::Other(_)) => {
-                (Code::Internal, "INTERNAL")
-            }
+            Self::Store(error) => error.code_and_reason(),
         }
     }
 
@@ -96,21 +91,7 @@ impl PaymentError {
             Self::OutcomePending { transaction } => status
                 .metadata("transactionId", transaction.to_string())
                 .retry_after(Duration::from_secs(1)),
-            Self::Upstream(_) | Self::Store(_) => status.retry_after(Duration::from_millis(200)),
             _ => status,
-        }
-    }
-
-    /// Writes down what only engineers should read.
-    fn log(&self, code: Code) {
-        let source = self.source().map(|source| match source.source() {
-            Some(root) => format!("{source}: {root}"),
-            None => source.to_string(),
-        });
-        match (source, code) {
-            (None, _) => {}
-            (Some(source), Code::Internal) => tracing::error!(source, "a payment call failed"),
-            (Some(source), _) => tracing::warn!(source, "a payment call failed"),
         }
     }
 }
@@ -118,8 +99,7 @@ impl PaymentError {
 impl From<PaymentError> for Status {
     fn from(error: PaymentError) -> Self {
         let (code, reason) = error.code_and_reason();
-        error.log(code);
-        error.detail(detailed(code, reason, DOMAIN, error.to_string())).build()
+        error.detail(report(code, reason, DOMAIN, &error)).build()
     }
 }
 
@@ -165,6 +145,22 @@ mod tests {
             let status = Status::from(PaymentError::Upstream(Status::new(code, "secret")));
             assert_eq!(status.code(), told);
             assert!(!status.message().contains("secret"));
+        }
+    }
+
+    /// Reasons are part of the contract: programs branch on them.
+    #[test]
+    fn a_store_that_failed_is_told_with_its_reason() {
+        let unavailable = storage::Error::Unavailable(sqlx::Error::PoolClosed);
+        let bug = storage::Error::Other(sqlx::Error::RowNotFound);
+        for (error, code, reason, is_retryable) in [
+            (unavailable, Code::Unavailable, "STORE_UNAVAILABLE", true),
+            (bug, Code::Internal, "STORE_FAILED", false),
+        ] {
+            let status = Status::from(PaymentError::Store(error));
+            assert_eq!(status.code(), code, "{reason}");
+            assert_eq!(mesh::error::reason(&status).as_deref(), Some(reason));
+            assert_eq!(mesh::error::retry_after(&status).is_some(), is_retryable, "{reason}");
         }
     }
 }

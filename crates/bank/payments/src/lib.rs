@@ -59,10 +59,11 @@ pub async fn start(
 ) -> Result<mesh::Service, StartError> {
     let currency = currency(&config)?;
     database.migrate(&MIGRATIONS).await?;
+    let check = database.check();
     let accounts =
         accounts::Accounts::new(mesh.channel("accounts"), currency, config.accounts_cached_max);
     let payments = payments::Payments {
-        store: store::Store::new(database.clone()),
+        store: store::Store::new(database),
         ledger: ledger::Ledger::new(mesh.channel("ledger")),
         accounts,
         clock,
@@ -77,7 +78,7 @@ pub async fn start(
     };
     Ok(mesh::Service::new("payments")
         .mount(PaymentsServiceServer::new(service::Service { payments }))
-        .check("postgres", move || ping(database.clone()))
+        .check("postgres", check)
         .task("recovery", move || recovery.clone().run()))
 }
 
@@ -100,10 +101,6 @@ fn currency(config: &Config) -> Result<Currency, StartError> {
         Some(currency) => Ok(currency),
         None => invalid("currency", "must be an ISO 4217 code that Malha knows"),
     }
-}
-
-async fn ping(database: Database) -> Result<(), String> {
-    database.ping().await.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ impl PaymentsService for Service {
         &self,
         request: Request<pb::GetTransactionRequest>,
     ) -> Result<Response<pb::GetTransactionResponse>, Status> {
-        let id = wire::id(&mesh::valid(request)?.id)?;
+        let id = mesh::wire::id("id", &mesh::valid(request)?.id)?;
         let transaction = self.payments.get(&Context::principal()?, id).await?;
         let transaction = Some(wire::transaction(transaction));
         Ok(Response::new(pb::GetTransactionResponse { transaction }))
@@ -68,10 +68,7 @@ impl PaymentsService for Service {
         let mut filter = wire::filter(&request)?;
         filter.party = domain::listed_party(&principal, filter.party)?;
         let cursor = page::cursor(&request.page_token, &filter)?;
-        let size = match usize::try_from(request.page_size) {
-            Ok(size) if size > 0 => size,
-            _ => PAGE_SIZE_DEFAULT,
-        };
+        let size = mesh::wire::page_size(request.page_size, PAGE_SIZE_DEFAULT);
         let (found, next) = self.payments.list(&principal, &filter, cursor, size).await?;
         Ok(Response::new(pb::ListTransactionsResponse {
             transactions: found.into_iter().map(wire::transaction).collect(),
@@ -84,7 +81,7 @@ impl PaymentsService for Service {
         &self,
         request: Request<pb::ReverseTransactionRequest>,
     ) -> Result<Response<pb::ReverseTransactionResponse>, Status> {
-        let id = wire::id(&mesh::valid(request)?.id)?;
+        let id = mesh::wire::id("id", &mesh::valid(request)?.id)?;
         tracing::Span::current().record("transactionId", tracing::field::display(id));
         let transaction = self.payments.reverse(Context::principal()?.tenant, id).await?;
         let transaction = Some(wire::transaction(transaction));

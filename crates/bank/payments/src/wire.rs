@@ -7,7 +7,6 @@ use money::Currency;
 use prost::Message;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
 
 use crate::domain::{self, IdempotencyKey, Kind, Order, Refusal, Status, Transaction};
 use crate::error::PaymentError;
@@ -22,11 +21,11 @@ pub(crate) fn order(
     request: pb::CreateTransactionRequest,
     sender: UserId,
     currency: Currency,
-) -> Result<Order, PaymentError> {
+) -> Result<Order, tonic::Status> {
     let kind = kind(request.r#type())?;
     let named = optional_user(&request.receiver_user_id, "receiver_user_id")?;
     if request.description.contains('\0') {
-        return Err(PaymentError::InvalidField { field: "description", rule: json::NO_NUL });
+        return Err(PaymentError::InvalidField { field: "description", rule: json::NO_NUL }.into());
     }
     Ok(Order {
         kind,
@@ -62,39 +61,26 @@ pub(crate) fn transaction(transaction: Transaction) -> pb::Transaction {
         status: status_out(transaction.status).into(),
         r#type: kind_out(transaction.kind).into(),
         metadata: transaction.metadata.as_ref().map(json::to_struct),
-        created_at: Some(timestamp_out(transaction.created_at)),
-        processed_at: transaction.processed_at.map(timestamp_out),
+        created_at: Some(mesh::wire::timestamp(transaction.created_at)),
+        processed_at: transaction.processed_at.map(mesh::wire::timestamp),
         currency: transaction.amount.currency().code().to_owned(),
         failure_reason: transaction.failure.map(Refusal::as_str).unwrap_or_default().to_owned(),
     }
 }
 
 /// Reads the filters of a listing; `None` for its party means that none was named.
-pub(crate) fn filter(request: &pb::ListTransactionsRequest) -> Result<Filter, PaymentError> {
+pub(crate) fn filter(request: &pb::ListTransactionsRequest) -> Result<Filter, tonic::Status> {
     Ok(Filter {
         party: optional_user(&request.user_id, "user_id")?,
         statuses: request.status().map(status).collect::<Result<_, _>>()?,
         kinds: request.r#type().map(kind).collect::<Result<_, _>>()?,
-        from: request.created_from.as_ref().map(|at| timestamp(at, "created_from")).transpose()?,
-        before: request
-            .created_before
-            .as_ref()
-            .map(|at| timestamp(at, "created_before"))
-            .transpose()?,
+        from: request.created_from.as_ref().map(|at| time(at, "created_from")).transpose()?,
+        before: request.created_before.as_ref().map(|at| time(at, "created_before")).transpose()?,
     })
 }
 
-/// Reads the id of a transaction.
-pub(crate) fn id(text: &str) -> Result<Uuid, PaymentError> {
-    text.parse().map_err(|_| PaymentError::InvalidField { field: "id", rule: "must be a UUID" })
-}
-
-fn optional_user(text: &str, field: &'static str) -> Result<Option<UserId>, PaymentError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let user = text.parse();
-    user.map(Some).map_err(|_| PaymentError::InvalidField { field, rule: "must be a UUID" })
+fn optional_user(text: &str, field: &str) -> Result<Option<UserId>, tonic::Status> {
+    if text.is_empty() { Ok(None) } else { mesh::wire::id(field, text).map(Some) }
 }
 
 fn metadata(given: prost_types::Struct) -> Result<serde_json::Value, PaymentError> {
@@ -146,16 +132,8 @@ fn status_out(status: Status) -> pb::TransactionStatus {
     }
 }
 
-fn timestamp(wire: &Timestamp, field: &'static str) -> Result<DateTime<Utc>, PaymentError> {
-    let nanos = u32::try_from(wire.nanos).ok();
-    nanos
-        .and_then(|nanos| DateTime::from_timestamp(wire.seconds, nanos))
-        .ok_or(PaymentError::InvalidField { field, rule: "is no time" })
-}
-
-fn timestamp_out(at: DateTime<Utc>) -> Timestamp {
-    let nanos = i32::try_from(at.timestamp_subsec_nanos()).unwrap_or_default();
-    Timestamp { seconds: at.timestamp(), nanos }
+fn time(at: &Timestamp, field: &'static str) -> Result<DateTime<Utc>, PaymentError> {
+    mesh::wire::time(at).ok_or(PaymentError::InvalidField { field, rule: "is no time" })
 }
 
 #[cfg(test)]
@@ -163,6 +141,8 @@ fn timestamp_out(at: DateTime<Utc>) -> Timestamp {
 mod tests {
     use prost_types::Struct;
     use serde_json::json;
+    use tonic_types::StatusExt;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -176,8 +156,14 @@ mod tests {
         }
     }
 
-    fn read(request: pb::CreateTransactionRequest) -> Result<Order, PaymentError> {
+    fn read(request: pb::CreateTransactionRequest) -> Result<Order, tonic::Status> {
         order(request, UserId::from(Uuid::from_u128(1)), Currency::BRL)
+    }
+
+    /// The field for which a request is refused.
+    fn refused(request: Result<Order, tonic::Status>) -> String {
+        let violations = request.unwrap_err().get_details_bad_request().unwrap().field_violations;
+        violations[0].field.clone()
     }
 
     fn fingerprint(request: pb::CreateTransactionRequest) -> [u8; 32] {
@@ -221,16 +207,13 @@ mod tests {
             read(pb::CreateTransactionRequest { metadata: Some(metadata), ..request() })
         };
         assert!(of(METADATA_BYTES_MAX - around).is_ok());
-        assert!(matches!(
-            of(METADATA_BYTES_MAX - around + 1),
-            Err(PaymentError::InvalidField { field: "metadata", .. })
-        ));
+        assert_eq!(refused(of(METADATA_BYTES_MAX - around + 1)), "metadata");
     }
 
     #[test]
     fn a_description_that_the_table_cannot_keep_is_refused() {
         let nul = pb::CreateTransactionRequest { description: "a\0".into(), ..request() };
-        assert!(matches!(read(nul), Err(PaymentError::InvalidField { field: "description", .. })));
+        assert_eq!(refused(read(nul)), "description");
     }
 
     #[test]

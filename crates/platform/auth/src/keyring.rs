@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::{Jwk, KeyError, KeySource};
 
 /// Shortest time between two reads of the source, whatever tokens ask for.
-const REFETCH_AFTER: Duration = Duration::from_secs(5);
+const REFETCH_AFTER: Duration = Duration::from_secs(1);
 
 /// Age at which keys that still verify are read again, beside the calls.
 const REFRESH_AFTER: Duration = Duration::from_mins(5);
@@ -69,13 +69,15 @@ impl Keyring {
             }
             return Lookup::Found(key.clone());
         }
-        if state.is_older_than(REFETCH_AFTER) {
-            // In a task of its own: neither the caller's deadline nor its identity belongs to this read.
-            let keyring = Arc::clone(self);
-            let refetch = tokio::spawn(async move { keyring.refetch(REFETCH_AFTER).await });
-            if refetch.await.is_err() {
-                return Lookup::Unavailable;
-            }
+        // A key made since the last read is as good as any: its token waits for the next one.
+        if let Some(attempted) = state.attempted {
+            tokio::time::sleep_until(attempted + REFETCH_AFTER).await;
+        }
+        // In a task of its own: neither the caller's deadline nor its identity belongs to this read.
+        let keyring = Arc::clone(self);
+        let refetch = tokio::spawn(async move { keyring.refetch(REFETCH_AFTER).await });
+        if refetch.await.is_err() {
+            return Lookup::Unavailable;
         }
         let state = self.state.load();
         match state.keys.get(kid) {

@@ -64,7 +64,7 @@ fn with(mut header: Value, name: &str, value: Value) -> Value {
     header
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_genuine_token_is_accepted() {
     let claims = claims();
 
@@ -74,7 +74,7 @@ async fn a_genuine_token_is_accepted() {
     assert_eq!(verify(&forge(&header(), &claims, &OURS)).await, Ok(principal), "forge() is sound");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn algorithm_none_is_refused() {
     for name in ["none", "None", "NONE", "nOnE", ""] {
         let header = part(&with(header(), "alg", json!(name)));
@@ -84,7 +84,7 @@ async fn algorithm_none_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_missing_signature_is_refused() {
     let token = OURS.sign(&claims()).unwrap();
     let (body, _) = token.rsplit_once('.').unwrap();
@@ -94,7 +94,7 @@ async fn a_missing_signature_is_refused() {
 }
 
 /// RS/HS confusion: the public key, which everybody knows, used as the secret of an HMAC.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn hmac_with_the_public_key_is_refused() {
     let jwk = OURS.public_jwk();
     let modulus = URL_SAFE_NO_PAD.decode(&jwk.n).unwrap();
@@ -126,7 +126,7 @@ async fn hmac_with_the_public_key_is_refused() {
 }
 
 /// Our own key, but an algorithm that we never sign with.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_rsa_algorithm_is_refused() {
     for algorithm in [Algorithm::RS384, Algorithm::RS512, Algorithm::PS256] {
         let mut header = jsonwebtoken::Header::new(algorithm);
@@ -137,7 +137,7 @@ async fn another_rsa_algorithm_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_unknown_key_id_is_refused() {
     assert_eq!(verify(&THEIRS.sign(&claims()).unwrap()).await, Err(TokenError::Untrusted));
     for kid in ["", "../../dev/null", "' OR '1'='1"] {
@@ -147,21 +147,21 @@ async fn an_unknown_key_id_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn our_key_id_over_another_key_is_refused() {
     let token = forge(&header(), &claims(), &THEIRS);
 
     assert_eq!(verify(&token).await, Err(TokenError::Untrusted));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn no_key_id_is_refused() {
     let header = json!({ "alg": "RS256", "typ": "JWT" });
 
     assert_eq!(verify(&forge(&header, &claims(), &OURS)).await, Err(TokenError::Untrusted));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_expired_token_is_refused_also_when_it_was_verified_before() {
     let clock = Clock::manual(start());
     let verifier = verifier(&clock);
@@ -174,7 +174,7 @@ async fn an_expired_token_is_refused_also_when_it_was_verified_before() {
     assert_eq!(verifier.verify(&token).await, Err(TokenError::Expired));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_token_of_the_future_is_refused_until_its_time() {
     let clock = Clock::manual(start());
     let verifier = verifier(&clock);
@@ -186,7 +186,7 @@ async fn a_token_of_the_future_is_refused_until_its_time() {
     assert!(verifier.verify(&token).await.is_ok(), "within the leeway");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn absurd_times_are_refused() {
     let expired = OURS.sign(&Claims { exp: i64::MIN, ..claims() }).unwrap();
     let future = OURS.sign(&Claims { nbf: i64::MAX, ..claims() }).unwrap();
@@ -195,21 +195,21 @@ async fn absurd_times_are_refused() {
     assert_eq!(verify(&future).await, Err(TokenError::NotYetValid));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_issuer_is_refused() {
     let token = OURS.sign(&Claims { iss: "evil".to_owned(), ..claims() }).unwrap();
 
     assert_eq!(verify(&token).await, Err(TokenError::Untrusted));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_audience_is_refused() {
     let token = OURS.sign(&Claims { aud: "another-bank".to_owned(), ..claims() }).unwrap();
 
     assert_eq!(verify(&token).await, Err(TokenError::Untrusted));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn missing_claims_are_refused() {
     for name in ["iss", "aud", "sub", "tenant", "roles", "exp", "nbf"] {
         let mut claims = serde_json::to_value(claims()).unwrap();
@@ -224,7 +224,7 @@ async fn missing_claims_are_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tampered_payload_is_refused() {
     let claims = claims();
     let token = OURS.sign(&claims).unwrap();
@@ -241,7 +241,7 @@ async fn a_tampered_payload_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_truncated_token_is_refused_wherever_it_is_cut() {
     let token = OURS.sign(&claims()).unwrap();
     let verifier = verifier(&Clock::manual(start()));
@@ -251,7 +251,7 @@ async fn a_truncated_token_is_refused_wherever_it_is_cut() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn any_changed_character_is_refused() {
     let token = OURS.sign(&claims()).unwrap();
     let verifier = verifier(&Clock::manual(start()));
@@ -266,7 +266,7 @@ async fn any_changed_character_is_refused() {
 }
 
 /// A key brought along in the header: as `jwk`, by address, or as a certificate.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn keys_in_the_header_are_not_used() {
     let jwk = serde_json::to_value(THEIRS.public_jwk()).unwrap();
     let injected = [
@@ -287,7 +287,7 @@ async fn keys_in_the_header_are_not_used() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn critical_extensions_are_refused() {
     for critical in [json!(["b64"]), json!(["exp"]), json!([]), json!("b64")] {
         let token = forge(&with(header(), "crit", critical), &claims(), &OURS);
@@ -296,14 +296,14 @@ async fn critical_extensions_are_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_huge_token_is_refused() {
     let huge = forge(&with(header(), "pad", json!("x".repeat(8 * 1024))), &claims(), &OURS);
 
     assert_eq!(verify(&huge).await, Err(TokenError::Malformed));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rubbish_is_malformed() {
     for token in ["", ".", "..", "...", "a.b.c", "Bearer x.y.z", "\u{0}", "💸.💸.💸", "e30.e30.e30"]
     {

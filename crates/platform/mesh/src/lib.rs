@@ -22,6 +22,7 @@ pub mod error;
 mod keys;
 mod measure;
 mod member;
+pub mod owner;
 mod server;
 mod spiffe;
 mod tls;

@@ -14,11 +14,14 @@ use crate::error::{DOMAIN, detailed};
 /// # Errors
 /// `INVALID_ARGUMENT`, reason `INVALID_FIELD`, with `field` as its violation.
 pub fn id<T: From<Uuid>>(field: &str, text: &str) -> Result<T, Status> {
-    Uuid::try_parse(text).map(T::from).map_err(|_| {
-        let rule = "must be a UUID";
-        let message = format!("{field}: {rule}");
-        detailed(Code::InvalidArgument, "INVALID_FIELD", DOMAIN, message).field(field, rule).build()
-    })
+    Uuid::try_parse(text).map(T::from).map_err(|_| not_an_id(field))
+}
+
+/// The answer to a field that should be an id.
+pub(crate) fn not_an_id(field: &str) -> Status {
+    let rule = "must be a UUID";
+    let message = format!("{field}: {rule}");
+    detailed(Code::InvalidArgument, "INVALID_FIELD", DOMAIN, message).field(field, rule).build()
 }
 
 /// Entries of a page: as many as were asked for, or `default` when no number was.

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use contracts::payments::v1::{Transaction, TransactionStatus, TransactionType};
 use contracts::policy::Role;
+use testkit::assert_refused;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -60,9 +61,8 @@ async fn a_silent_ledger_is_answered_before_the_deadline() {
     bank.ledger.set(Mode::Hang);
 
     let hurried = alice.within(Duration::from_secs(1));
-    let unknown = hurried.create(order(Transfer, Some(&bob), "4")).await.unwrap_err();
-
-    assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::Unavailable, "OUTCOME_PENDING"));
+    let unknown = hurried.create(order(Transfer, Some(&bob), "4")).await;
+    assert_refused(unknown, Code::Unavailable, "OUTCOME_PENDING");
     bank.ledger.set(Mode::Work);
     bank.recovered().await;
     assert_eq!(bank.balance(&bob), 400);

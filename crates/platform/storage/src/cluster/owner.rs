@@ -1,6 +1,7 @@
 //! Decides which user runs PostgreSQL, and where its data can be.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -95,10 +96,16 @@ impl Owner {
 fn shared_home(folder: &Path) -> Result<PathBuf, ClusterError> {
     let pointer = folder.join(POINTER);
     if !pointer.exists() {
-        fs::write(&pointer, Uuid::new_v4().to_string()).map_err(io_error(pointer.display()))?;
+        // Renamed into place: a crash leaves no half-written name.
+        let new = pointer.with_extension("new");
+        fs::write(&new, Uuid::new_v4().to_string()).map_err(io_error(new.display()))?;
+        fs::rename(&new, &pointer).map_err(io_error(pointer.display()))?;
     }
     let name = fs::read_to_string(&pointer).map_err(io_error(pointer.display()))?;
-    Ok(Path::new(SHARED_HOME).join(name.trim()))
+    let name: Uuid = name
+        .parse()
+        .map_err(|_| io_error(pointer.display())(io::Error::other("names no folder of data")))?;
+    Ok(Path::new(SHARED_HOME).join(name.to_string()))
 }
 
 /// User and group id of a name in the text of `/etc/passwd`.
