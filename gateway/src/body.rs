@@ -60,8 +60,37 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let Some(kind) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("application/json") || kind.ends_with("+json") {
+    if is_json(&kind.to_ascii_lowercase()) {
         return Ok(());
     }
     refused("the body must be application/json")
+}
+
+/// Whether a media type, in small letters, is JSON: by name or by suffix (RFC 6839).
+fn is_json(kind: &str) -> bool {
+    let subtype = kind.strip_prefix("application/").unwrap_or_default();
+    subtype == "json" || subtype.strip_suffix("+json").is_some_and(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_of_applications_is_read() {
+        let admitted = |kind: &'static str| {
+            let kind = http::HeaderValue::from_static(kind);
+            check_type(&HeaderMap::from_iter([(CONTENT_TYPE, kind)])).is_ok()
+        };
+        for kind in
+            ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"]
+        {
+            assert!(admitted(kind), "{kind}");
+        }
+        for kind in ["image/x+json", "+json", "application/+json", "text/json", "multipart/a+json"]
+        {
+            assert!(!admitted(kind), "{kind}");
+        }
+        assert!(check_type(&HeaderMap::new()).is_ok());
+    }
 }

@@ -29,6 +29,9 @@ pub struct Config {
     /// Origins whose pages may call, such as `https://app.example.com`; `*` admits all.
     /// Default: none.
     pub cors_origins: Vec<String>,
+    /// Whether `GET /metrics` answers here. It shows which tenants and services there are and how
+    /// busy: turn it off where the edge is public; the admin address has the same page. Default: true.
+    pub metrics: bool,
 }
 
 /// Certificate of the HTTPS listener, read again when a file changes.
@@ -53,7 +56,8 @@ pub struct Tokens {
     pub issuer: String,
     /// The only audience. Default: `malha`.
     pub audience: String,
-    /// How far clocks may stand apart. Default: 30 s.
+    /// How far clocks may stand apart. The services behind allow more, so that a token that was good
+    /// here stays good on its way. Default: 5 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub leeway: Duration,
@@ -139,6 +143,7 @@ impl Default for Config {
             limits: Limits::default(),
             rate_limits,
             cors_origins: Vec::new(),
+            metrics: true,
         }
     }
 }
@@ -156,7 +161,11 @@ impl Default for Tls {
 impl Default for Tokens {
     fn default() -> Self {
         let verifier = auth::VerifierConfig::default();
-        Self { issuer: verifier.issuer, audience: verifier.audience, leeway: verifier.leeway }
+        Self {
+            issuer: verifier.issuer,
+            audience: verifier.audience,
+            leeway: Duration::from_secs(5),
+        }
     }
 }
 

@@ -90,6 +90,7 @@ impl Edge {
     {
         let path = request.uri().path().to_owned();
         let is_head = request.method() == Method::HEAD;
+        let hsts = peer.over_tls && !headers::is_for_this_machine(&request);
         let watch = Watch::start(request.method());
         let mut exchange = Exchange { peer, correlation_id, watch, headers: HeaderMap::new() };
         self.cors.answer(request.headers(), &mut exchange.headers);
@@ -111,7 +112,7 @@ impl Edge {
         if let Ok(id) = HeaderValue::from_str(id) {
             headers.insert(CORRELATION_ID, id);
         }
-        headers::secure(headers, peer.over_tls);
+        headers::secure(headers, hsts);
         if is_head {
             response = without_body(response);
         }
@@ -129,6 +130,7 @@ impl Edge {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        headers::check_host(&request)?;
         let (head, body) = request.into_parts();
         if head.method == Method::OPTIONS {
             return self.options(exchange, head.uri.path(), &head.headers);
@@ -158,16 +160,22 @@ impl Edge {
             idempotency_key,
             ..context(route, identity, Arc::clone(&exchange.correlation_id))
         };
+        // A repeat changes nothing: the contract says so, or the client's key does.
+        let repeatable = route.policy.retry_safe || context.idempotency_key.is_some();
         let answer = upstream::call(&self.mesh, route, context, message.encode_to_vec()).await;
-        self.transcode_back(route, answer.map_err(|status| refusal(route, &status))?)
+        let metadata = answer.as_ref().map_or_else(Status::metadata, tonic::Response::metadata);
+        if let Some(replay) = metadata.as_ref().get(IDEMPOTENT_REPLAY) {
+            exchange.headers.insert(IDEMPOTENT_REPLAY, replay.clone());
+        }
+        let answer = answer.map_err(|status| refusal(route, &status, repeatable))?;
+        self.transcode_back(route, answer.into_inner())
     }
 
     fn transcode_back(
         &self,
         route: &Route,
-        answer: tonic::Response<Bytes>,
+        message: Bytes,
     ) -> Result<Response<Full<Bytes>>, Problem> {
-        let (metadata, message, _) = answer.into_parts();
         let status = StatusCode::from_u16(route.policy.success_status).unwrap_or(StatusCode::OK);
         let mut response = Response::new(Full::default());
         *response.status_mut() = status;
@@ -175,9 +183,6 @@ impl Edge {
             *response.body_mut() = Full::from(self.transcoder.response(route, message)?);
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(CONTENT_TYPE, json);
-        }
-        if let Some(replay) = metadata.into_headers().get(IDEMPOTENT_REPLAY) {
-            response.headers_mut().insert(IDEMPOTENT_REPLAY, replay.clone());
         }
         Ok(response)
     }
@@ -226,10 +231,11 @@ fn context(route: &Route, identity: Option<Identity>, correlation_id: Arc<str>) 
 }
 
 /// An upstream's refusal, in the client's words for the fields.
-fn refusal(route: &Route, status: &Status) -> Problem {
+fn refusal(route: &Route, status: &Status, repeatable: bool) -> Problem {
     let mut problem = Problem::from(status);
-    for error in &mut problem.errors {
-        error.field = transcode::shown_path(route, &error.field);
+    problem.rename_fields(|path| transcode::shown_path(route, path));
+    if repeatable || mesh::error::surely_not_sent(status) {
+        problem = problem.repeatable();
     }
     if problem.status.is_server_error() {
         let (upstream, reason) = (&route.upstream, mesh::error::reason(status));

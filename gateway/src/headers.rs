@@ -1,12 +1,17 @@
 //! Headers that every answer carries: what browsers must know, and who may call from a page.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 use uuid::Uuid;
+
+use crate::problem::Problem;
 
 /// Names the request in logs, from the edge to the last hop.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -39,12 +44,34 @@ const fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderV
     (HeaderName::from_static(name), HeaderValue::from_static(value))
 }
 
-/// Adds what browsers must know.
-pub(crate) fn secure(headers: &mut HeaderMap, over_tls: bool) {
+/// Refuses what HTTP/1.1 does not admit: a request that names no host, or several.
+pub(crate) fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if request.version() == Version::HTTP_11 && hosts != 1 {
+        let detail = "an HTTP/1.1 request has one Host header";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "HOST_MISSING", detail));
+    }
+    Ok(())
+}
+
+/// Whether a request is for a name that stands for the client's own machine. Browsers apply HSTS to
+/// all ports of a name, so on this one it would lock out whatever else runs here without TLS.
+pub(crate) fn is_for_this_machine<B>(request: &Request<B>) -> bool {
+    let given = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let Some(authority) = request.uri().authority().cloned().or_else(given) else { return false };
+    let host = authority.host();
+    let ipv6 = host.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>();
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        || ipv6.is_ok_and(|address| address.is_loopback())
+}
+
+/// Adds what browsers must know; with `hsts`, that they must come over TLS for a year.
+pub(crate) fn secure(headers: &mut HeaderMap, hsts: bool) {
     for (name, value) in SECURITY {
         headers.entry(name).or_insert(value);
     }
-    if over_tls {
+    if hsts {
         headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
     }
 }
@@ -133,7 +160,7 @@ mod tests {
 
     /// L-11.
     #[test]
-    fn an_answer_keeps_what_it_says_itself_and_hsts_needs_tls() {
+    fn an_answer_keeps_what_it_says_itself() {
         let mut headers = HeaderMap::from_iter([header("cache-control", "no-cache")]);
         secure(&mut headers, false);
         assert_eq!(headers[CACHE_CONTROL], "no-cache");
@@ -142,6 +169,35 @@ mod tests {
 
         secure(&mut headers, true);
         assert!(headers.contains_key(STRICT_TRANSPORT_SECURITY));
+    }
+
+    #[test]
+    fn only_names_of_this_machine_stand_for_it() {
+        let is_local = |uri: &str, host: &str| {
+            let request = Request::builder().uri(uri).header(HOST, host);
+            request.body(()).is_ok_and(|request| is_for_this_machine(&request))
+        };
+        for host in ["localhost", "LocalHost:8443", "127.0.0.1:8443", "[::1]", "[::1]:8443"] {
+            assert!(is_local("/", host), "{host}");
+            assert!(is_local(&format!("https://{host}/"), "x"), "{host}");
+        }
+        for host in ["bank.example", "localhost.example:1", "10.0.0.1", "[2001:db8::1]", ""] {
+            assert!(!is_local("/", host), "{host}");
+        }
+    }
+
+    /// RFC 9112 section 3.2.
+    #[test]
+    fn an_http_1_1_request_names_one_host() {
+        let admitted = |version, hosts: usize| {
+            let hosts = std::iter::repeat_n("x", hosts);
+            let request = Request::builder().version(version);
+            let request = hosts.fold(request, |request, host| request.header(HOST, host));
+            request.body(()).is_ok_and(|request| check_host(&request).is_ok())
+        };
+        assert!(admitted(Version::HTTP_11, 1));
+        assert!(!admitted(Version::HTTP_11, 0) && !admitted(Version::HTTP_11, 2));
+        assert!(admitted(Version::HTTP_2, 0) && admitted(Version::HTTP_10, 0));
     }
 
     /// L-11.

@@ -44,6 +44,7 @@ pub use routes::RouteError;
 pub use tls::CertificateError;
 
 use edge::Edge;
+use pages::{PAGES, Page};
 use server::Listener;
 use tls::Certificate;
 
@@ -136,7 +137,9 @@ impl Gateway {
 
 fn edge(config: Config, mesh: &Mesh, clock: Clock) -> Result<Edge, StartError> {
     let pool = contracts::pool();
-    let routes = routes::Routes::compile(pool)?;
+    let pages: Vec<_> =
+        PAGES.into_iter().filter(|page| config.metrics || *page != Page::Metrics).collect();
+    let routes = routes::Routes::compile(pool, &pages)?;
     let transcoder = transcode::Transcoder::new(pool);
     let openapi = openapi::document(pool, &routes, transcoder.codec());
     let Tokens { issuer, audience, leeway } = config.tokens;

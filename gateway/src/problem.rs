@@ -12,8 +12,15 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// When to come again if an unavailable upstream did not say.
+/// When to come again if nobody said, but a repeat is right.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
+
+/// Domain of the errors that the mesh itself answers; those of services end alike.
+const MESH_DOMAIN: &str = "mesh.malha";
+const DOMAIN_END: &str = ".malha";
+
+/// Words of reasons that people write in capitals.
+const ACRONYMS: [&str; 1] = ["JSON"];
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub(crate) struct Problem {
     pub(crate) errors: Box<[FieldError]>,
     metadata: BTreeMap<String, String>,
     retry_after: Option<Duration>,
+    /// Whether a service explains it, in words for users.
+    of_service: bool,
     /// Methods that the path does admit.
     allow: Option<Box<str>>,
 }
@@ -63,19 +72,27 @@ impl Problem {
             errors: Box::default(),
             metadata: BTreeMap::new(),
             retry_after: None,
+            of_service: false,
             allow: None,
         }
     }
 
     /// The request breaks the contract in these fields.
     pub(crate) fn invalid_fields(errors: Vec<FieldError>) -> Self {
-        let detail = match errors.as_slice() {
-            [one] => format!("{}: {}", one.field, one.description),
-            _ => "several fields are not valid".to_owned(),
-        };
         Self {
+            detail: about_fields(&errors),
             errors: errors.into(),
-            ..Self::new(StatusCode::BAD_REQUEST, "INVALID_FIELD", detail)
+            ..Self::new(StatusCode::BAD_REQUEST, "INVALID_FIELD", "")
+        }
+    }
+
+    /// Names the fields of an upstream's refusal as the client knows them.
+    pub(crate) fn rename_fields(&mut self, shown: impl Fn(&str) -> String) {
+        for error in &mut self.errors {
+            error.field = shown(&error.field);
+        }
+        if self.reason == "INVALID_FIELD" && !self.errors.is_empty() {
+            self.detail = about_fields(&self.errors);
         }
     }
 
@@ -87,6 +104,17 @@ impl Problem {
     /// Adds when the request may be sent again.
     pub(crate) fn retry_after(self, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..self }
+    }
+
+    /// Adds that the request may be sent again, unless the upstream said when: for calls that
+    /// found nobody, or timed out, and that a repeat does not carry out twice.
+    pub(crate) fn repeatable(self) -> Self {
+        let unanswered =
+            matches!(self.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
+        if unanswered && self.retry_after.is_none() && !self.of_service {
+            return self.retry_after(RETRY_AFTER_DEFAULT);
+        }
+        self
     }
 
     /// Adds the methods that the path admits.
@@ -140,22 +168,19 @@ impl From<&Status> for Problem {
         } else {
             http_status(code)
         };
-        let asked = details.retry_info().and_then(|retry| retry.retry_delay);
-        let retry_after = match http {
-            StatusCode::SERVICE_UNAVAILABLE => Some(asked.unwrap_or(RETRY_AFTER_DEFAULT)),
-            _ => asked,
-        };
+        let of_service = info.is_some_and(|info| is_service(&info.domain));
         let violations = details.bad_request().map(|bad| bad.field_violations.as_slice());
         Self {
             status: http,
             reason,
-            detail: public_detail(status),
+            detail: public_detail(status, of_service),
             errors: violations.unwrap_or_default().iter().map(FieldError::from).collect(),
             metadata: info
                 .filter(|_| !is_fault(code))
                 .map(|info| info.metadata.clone().into_iter().collect())
                 .unwrap_or_default(),
-            retry_after,
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+            of_service,
             allow: None,
         }
     }
@@ -214,9 +239,24 @@ fn is_fault(code: Code) -> bool {
     matches!(code, Code::Unknown | Code::Internal | Code::DataLoss)
 }
 
-fn public_detail(status: &Status) -> Box<str> {
+/// Whether errors of this domain are a service's own.
+fn is_service(domain: &str) -> bool {
+    domain.ends_with(DOMAIN_END) && domain != MESH_DOMAIN
+}
+
+/// What is wrong with these fields, in a sentence. What is wrong with the whole has no path.
+fn about_fields(errors: &[FieldError]) -> Box<str> {
+    match errors {
+        [one] if one.field.is_empty() => one.description.as_str().into(),
+        [one] => format!("{}: {}", one.field, one.description).into(),
+        _ => "several fields are not valid".into(),
+    }
+}
+
+fn public_detail(status: &Status, of_service: bool) -> Box<str> {
     Box::from(match status.code() {
         code if is_fault(code) => "the request failed inside",
+        _ if of_service => status.message(),
         Code::Unavailable => "the service is unavailable",
         Code::DeadlineExceeded => "the service did not answer in time",
         _ => status.message(),
@@ -246,7 +286,10 @@ fn code_name(code: Code) -> &'static str {
 
 /// `INSUFFICIENT_FUNDS` as people read it: `Insufficient funds`.
 fn title(reason: &str) -> String {
-    let mut title = reason.replace('_', " ").to_ascii_lowercase();
+    let word = |word: &str| {
+        if ACRONYMS.contains(&word) { word.to_owned() } else { word.to_ascii_lowercase() }
+    };
+    let mut title = reason.split('_').map(word).collect::<Vec<_>>().join(" ");
     if let Some(first) = title.get_mut(..1) {
         first.make_ascii_uppercase();
     }
@@ -349,15 +392,36 @@ mod tests {
         }
     }
 
+    /// A client that is told to come again does; it must not pay twice by that.
     #[tokio::test]
-    async fn unavailable_says_when_to_come_again() {
+    async fn only_who_says_so_and_what_was_not_carried_out_is_asked_again() {
         let asked = ErrorDetails::with_retry_info(Some(Duration::from_millis(1200)));
-        let (headers, _) =
-            rendered(Problem::from(&refusal(Code::Unavailable, "CIRCUIT_OPEN", asked))).await;
-        assert_eq!(headers[RETRY_AFTER], "2", "rounded up");
+        let told = Problem::from(&refusal(Code::Unavailable, "STORE_UNAVAILABLE", asked));
+        assert_eq!(rendered(told).await.0[RETRY_AFTER], "2", "rounded up");
 
-        let (headers, _) = rendered(Problem::from(&Status::unavailable("gone"))).await;
-        assert_eq!(headers[RETRY_AFTER], "1");
+        let silent = refusal(Code::Unavailable, "CLOSED_TODAY", ErrorDetails::new());
+        let (headers, body) = rendered(Problem::from(&silent).repeatable()).await;
+        assert!(!headers.contains_key(RETRY_AFTER));
+        assert_eq!(body["detail"], "the upstream's words");
+
+        for status in [Status::unavailable("10.0.0.7"), Status::deadline_exceeded("10.0.0.7")] {
+            let (headers, body) = rendered(Problem::from(&status)).await;
+            assert!(!headers.contains_key(RETRY_AFTER), "{status}");
+            assert!(!body.to_string().contains("10.0.0.7"), "{body}");
+            let (headers, _) = rendered(Problem::from(&status).repeatable()).await;
+            assert_eq!(headers[RETRY_AFTER], "1", "{status}");
+        }
+        let not_found = Problem::from(&Status::not_found("x")).repeatable();
+        assert!(!rendered(not_found).await.0.contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn what_people_read_is_spelled_as_they_do() {
+        assert_eq!(title("MALFORMED_JSON"), "Malformed JSON");
+        let whole = Problem::invalid_fields(vec![FieldError::new("", "must be an object")]);
+        assert_eq!(&*whole.detail, "must be an object");
+        let one = Problem::invalid_fields(vec![FieldError::new("email", "is no address")]);
+        assert_eq!(&*one.detail, "email: is no address");
     }
 
     #[test]

@@ -121,6 +121,28 @@ fn integer(text: &str) -> Option<i128> {
     (digits % divisor == 0).then(|| digits / divisor)
 }
 
+/// Whether `number`, written out again, is the very number that `text` is.
+pub(super) fn is_kept(text: &str, number: f64) -> bool {
+    digits(text) == digits(&format!("{number:e}"))
+}
+
+/// A JSON number in one spelling: its digits without zeros around them, and the power of ten of
+/// the last one. All zeros are alike.
+fn digits(text: &str) -> Option<(bool, String, i64)> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let negative = whole.starts_with('-');
+    let all = format!("{}{fraction}", whole.trim_start_matches('-'));
+    let digits = all.trim_matches('0');
+    if digits.is_empty() {
+        return Some((false, String::new(), 0));
+    }
+    let zeros = i64::try_from(all.len() - all.trim_end_matches('0').len()).ok()?;
+    let places = i64::try_from(fraction.len()).ok()?;
+    let exponent = exponent.parse::<i64>().ok()?.checked_add(zeros - places)?;
+    Some((negative, digits.to_owned(), exponent))
+}
+
 fn float(text: &str) -> Option<f64> {
     match text {
         "NaN" => Some(f64::NAN),

@@ -129,7 +129,8 @@ fn read_value(raw: &RawValue, at: &At<'_>) -> Result<prost_types::Value, FieldEr
         Token::Null => Dynamic::NullValue(0),
         Token::Bool(value) => Dynamic::BoolValue(value),
         Token::Number(text) => match scalar::number(&Kind::Double, text) {
-            Ok(Value::F64(number)) => Dynamic::NumberValue(number),
+            Ok(Value::F64(number)) if scalar::is_kept(text, number) => Dynamic::NumberValue(number),
+            Ok(_) => return Err(at.error("is a number that cannot be kept exactly")),
             _ => return Err(at.error("is a number beyond all range")),
         },
         Token::Text(text) => Dynamic::StringValue(text),

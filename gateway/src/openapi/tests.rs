@@ -1,10 +1,11 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::pages::PAGES;
 
 fn built() -> Value {
     let pool = contracts::pool();
-    document(pool, &Routes::compile(pool).unwrap(), &Codec::new(pool))
+    document(pool, &Routes::compile(pool, &PAGES).unwrap(), &Codec::new(pool))
 }
 
 /// Every `$ref` in `value`.
@@ -23,7 +24,7 @@ fn references(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn every_route_is_documented_and_every_reference_leads_somewhere() {
     let document = built();
-    let routes = Routes::compile(contracts::pool()).unwrap();
+    let routes = Routes::compile(contracts::pool(), &PAGES).unwrap();
     for route in routes.all() {
         let operation = &document["paths"][path_of(&route.template)][verb_of(route)];
         assert!(!operation["summary"].as_str().unwrap().is_empty(), "{}", route.template);

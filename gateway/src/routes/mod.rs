@@ -10,7 +10,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
 
-use crate::pages::{PAGES, Page};
+use crate::pages::Page;
 use crate::problem::Problem;
 use rule::Rule;
 use template::{Capture, Path, Template, Tree};
@@ -86,10 +86,10 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Compiles every annotated method of `pool`, and the pages of the edge itself.
-    pub(crate) fn compile(pool: &DescriptorPool) -> Result<Self, RouteError> {
+    /// Compiles every annotated method of `pool`, and `pages` of the edge itself.
+    pub(crate) fn compile(pool: &DescriptorPool, pages: &[Page]) -> Result<Self, RouteError> {
         let mut routes = Self::default();
-        for page in PAGES {
+        for &page in pages {
             let fault = |fault: &str| RouteError {
                 method: page.path().to_owned(),
                 fault: fault.to_owned(),
@@ -245,9 +245,10 @@ impl Route {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::pages::PAGES;
 
     fn routes() -> Routes {
-        Routes::compile(contracts::pool()).unwrap()
+        Routes::compile(contracts::pool(), &PAGES).unwrap()
     }
 
     fn grpc_name(found: Found) -> String {

@@ -261,9 +261,13 @@ fn unreadable(error: ReadError) -> Problem {
 
 fn broken_rule(route: &Route, violation: &Violation) -> FieldError {
     let rule = violation.rule_id().to_owned();
-    let description = match violation.message() {
-        "" => format!("must keep the rule {rule}"),
-        message => message.to_owned(),
+    let pattern = violation.rule_value().and_then(Value::as_str);
+    let description = match (violation.message(), pattern) {
+        (_, Some(pattern)) if rule == "string.pattern" => {
+            format!("must have the form that is documented for this field: {pattern}")
+        }
+        ("", _) => format!("must keep the rule {rule}"),
+        (message, _) => message.to_owned(),
     };
     FieldError { field: shown_path(route, &violation.field_path()), rule, description }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::*;
 use crate::corner;
+use crate::pages::PAGES;
 use crate::routes::{Endpoint, Routes};
 
 struct Bench {
@@ -26,7 +27,7 @@ impl Bench {
     }
 
     fn of(pool: &DescriptorPool) -> Self {
-        Self { routes: Routes::compile(pool).unwrap(), transcoder: Transcoder::new(pool) }
+        Self { routes: Routes::compile(pool, &PAGES).unwrap(), transcoder: Transcoder::new(pool) }
     }
 
     fn route(&self, verb: &Method, path: &str) -> (Arc<Route>, Vec<String>) {
@@ -203,6 +204,47 @@ fn the_rules_of_the_contract_are_kept_and_named_as_the_client_knows_them() {
         .unwrap_err();
     assert_eq!(problem.errors[0].rule, "string.min_len");
     assert!(!format!("{problem:?}").contains("hunter2"), "no value is shown");
+}
+
+#[test]
+fn a_pattern_is_introduced_to_its_reader() {
+    let problem = Bench::malha().request(Method::GET, "/users/42/balance", "").unwrap_err();
+    let error = &problem.errors[0];
+    assert_eq!((error.field.as_str(), error.rule.as_str()), ("userId", "string.pattern"));
+    assert_eq!(
+        error.description,
+        "must have the form that is documented for this field: ^(me|[0-9a-fA-F-]{36})$"
+    );
+}
+
+/// Metadata is returned as given, or refused.
+#[test]
+fn a_number_that_a_double_cannot_keep_is_refused() {
+    let read = |number: &str| {
+        let body = format!(r#"{{"type":"DEPOSIT","amount":1,"metadata":{{"a":[{number}]}}}}"#);
+        Bench::malha().request(Method::POST, "/transactions", &body)
+    };
+    for number in [
+        "0",
+        "-0.0",
+        "5",
+        "1.50",
+        "0.1",
+        "1e3",
+        "100E-2",
+        "9007199254740991",
+        "9007199254740994",
+        "1e300",
+        "-2.5e-7",
+    ] {
+        let shown = read(number).unwrap()["metadata"]["a"][0].as_f64();
+        assert_eq!(shown, number.parse().ok(), "{number}");
+    }
+    for number in ["9007199254740993", "-12345678901234567890", "0.1234567890123456789", "1e-400"] {
+        let problem = read(number).unwrap_err();
+        assert_eq!(problem.errors[0].field, "metadata.a[0]", "{number}");
+        assert_eq!(problem.errors[0].description, "is a number that cannot be kept exactly");
+    }
 }
 
 #[test]

@@ -232,13 +232,27 @@ impl PaymentsService for Payments {
         self.calls.note(&request);
         let payments::CreateTransactionRequest { amount, description, metadata, .. } =
             request.into_inner();
-        let refused = |code, reason| {
+        let status = |code, reason| {
             let refused = mesh::error::detailed(code, reason, "payments.malha", "not carried out");
-            Err(refused.metadata("transactionId", "t-1").field("banking_details.x", "odd").build())
+            refused.metadata("transactionId", "t-1").field("banking_details.x", "odd").build()
         };
+        let refused = |code, reason| Err(status(code, reason));
         match description.as_str() {
             "no funds" => return refused(Code::FailedPrecondition, "INSUFFICIENT_FUNDS"),
             "other body" => return refused(Code::InvalidArgument, "IDEMPOTENCY_KEY_REUSED"),
+            "bad receiver" => {
+                let text = "receiver_user_id is required";
+                let code = Code::InvalidArgument;
+                let refused = mesh::error::detailed(code, "INVALID_FIELD", "payments.malha", text);
+                return Err(refused.field("receiver_user_id", "is required").build());
+            }
+            "refused again" => {
+                let mut refused = status(Code::FailedPrecondition, "INSUFFICIENT_FUNDS");
+                refused.metadata_mut().insert("x-idempotent-replay", "true".parse().unwrap());
+                return Err(refused);
+            }
+            "closed" => return refused(Code::Unavailable, "CLOSED_TODAY"),
+            "late" => return Err(Status::deadline_exceeded("SELECT secret FROM table")),
             "fault" => return Err(Status::internal("SELECT secret FROM table")),
             "panic" => panic!("as the test wishes"),
             "slow" => tokio::time::sleep(Duration::from_millis(500)).await,

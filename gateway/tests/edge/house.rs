@@ -79,6 +79,7 @@ impl House {
         let client = Client::builder()
             .tls_certs_only([Certificate::from_pem(&ca).unwrap()])
             .resolve("localhost", https)
+            .resolve("gateway", https)
             .no_proxy()
             .build()
             .unwrap();

@@ -137,6 +137,15 @@ async fn headers_have_a_greatest_size_number_and_time() {
     );
 }
 
+/// RFC 9112 section 3.2.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_http_1_1_request_without_a_host_is_refused() {
+    let house = House::start().await;
+    let answer = raw(&house, "GET /livez HTTP/1.1\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("HOST_MISSING"), "{answer}");
+}
+
 /// Sends bytes and reads until the gateway closes or keeps silent.
 async fn raw(house: &House, bytes: &str) -> String {
     let mut stream = TcpStream::connect(house.http).await.unwrap();

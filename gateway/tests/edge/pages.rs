@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::house::House;
+use crate::house::{House, problem};
 
 /// L-17, L-61.
 #[tokio::test(flavor = "multi_thread")]
@@ -52,6 +52,14 @@ async fn metrics_are_by_route_and_never_by_path() {
     assert!(!metrics.contains(secret));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_shown_only_where_they_are_meant_to_be() {
+    let house = House::start_with(|config| config.metrics = false, |_| {}).await;
+    let hidden = house.request(Method::GET, "/metrics").send().await.unwrap();
+    problem(hidden, 404, "ROUTE_NOT_FOUND").await;
+    assert_eq!(house.request(Method::GET, "/livez").send().await.unwrap().status(), 200);
+}
+
 /// L-10.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_contracts_are_shown_to_programs_and_to_people() {
@@ -74,7 +82,10 @@ async fn the_contracts_are_shown_to_programs_and_to_people() {
 async fn every_answer_has_the_security_headers() {
     let house = House::start().await;
     for path in ["/livez", "/nothing", "/users/me/balance"] {
-        let response = house.request(Method::GET, path).send().await.unwrap();
+        let local = house.request(Method::GET, path).send().await.unwrap();
+        assert!(!local.headers().contains_key("strict-transport-security"), "this machine's name");
+        let url = house.url(path).replace("localhost", "gateway");
+        let response = house.client.get(url).send().await.unwrap();
         let headers = response.headers();
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
         assert_eq!(headers["x-frame-options"], "DENY");

@@ -164,6 +164,9 @@ async fn refusals_of_a_service_are_problems_and_faults_show_nothing() {
     assert_eq!(refused["metadata"], json!({"transactionId": "t-1"}));
     assert_eq!(refused["errors"][0]["field"], "banking_details.x");
 
+    let refused = problem(send("bad receiver").await.unwrap(), 400, "INVALID_FIELD").await;
+    assert_eq!(refused["detail"], "receiverUserId: is required");
+
     problem(send("other body").await.unwrap(), 422, "IDEMPOTENCY_KEY_REUSED").await;
     for description in ["fault", "panic"] {
         let fault = problem(send(description).await.unwrap(), 500, "INTERNAL").await;
@@ -172,6 +175,35 @@ async fn refusals_of_a_service_are_problems_and_faults_show_nothing() {
             "{fault}"
         );
     }
+}
+
+/// A payment without a key that nobody answered may be carried out still: its client must not be
+/// asked to send it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_may_be_repeated_is_asked_for_again() {
+    let house = House::start().await;
+    let pay = |description: &str| {
+        let request = house.signed(Method::POST, "/transactions");
+        request.header("content-type", "application/json").body(deposit(description))
+    };
+    let closed = pay("closed").send().await.unwrap();
+    assert!(!closed.headers().contains_key("retry-after"), "the service did not say so");
+    let closed = problem(closed, 503, "CLOSED_TODAY").await;
+    assert_eq!(closed["detail"], "not carried out", "the service's own words");
+
+    let late = pay("late").send().await.unwrap();
+    assert!(!late.headers().contains_key("retry-after"));
+    let late = problem(late, 504, "DEADLINE_EXCEEDED").await;
+    assert!(!late.to_string().contains("SELECT"), "{late}");
+    let late = pay("late").header("idempotency-key", "k-1").send().await.unwrap();
+    assert_eq!(late.headers()["retry-after"], "1", "under a key it changes nothing");
+
+    house.kit.stop("payments").await;
+    let unreachable = pay("").send().await.unwrap();
+    assert_eq!(unreachable.status(), 503);
+    let was_sent = unreachable.headers().get("retry-after").is_none();
+    let reason = unreachable.json::<serde_json::Value>().await.unwrap()["reason"].clone();
+    assert_eq!(was_sent, reason == "UPSTREAM_LOST", "{reason}");
 }
 
 /// L-08, L-71.
@@ -231,6 +263,9 @@ async fn the_idempotency_key_is_passed_on_and_a_replay_says_so() {
 
     let again = send("k-1", "again").await.unwrap();
     assert_eq!(again.headers()["x-idempotent-replay"], "true");
+    let again = send("k-1", "refused again").await.unwrap();
+    assert_eq!(again.headers()["x-idempotent-replay"], "true", "a refusal is repeated too");
+    problem(again, 400, "INSUFFICIENT_FUNDS").await;
 
     let refused = problem(send("two words", "").await.unwrap(), 400, "INVALID_FIELD").await;
     assert_eq!(refused["errors"][0]["field"], "Idempotency-Key");

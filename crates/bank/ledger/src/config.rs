@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder of the journal, created when missing. One process at a time may write it.
-    /// Default: `data/ledger`.
+    /// Folder of the journal. One process at a time may write it. Default: `data/ledger`.
     pub journal: PathBuf,
+    /// Whether a missing journal is created, with its folder. Set it for the first start alone: a
+    /// ledger whose volume is not mounted would else start empty. Default: false.
+    pub create: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { journal: PathBuf::from("data/ledger") }
+        Self { journal: PathBuf::from("data/ledger"), create: false }
     }
 }

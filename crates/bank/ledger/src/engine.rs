@@ -6,15 +6,15 @@
 //! sees what a crash could take back. When the journal fails both threads end, and with them
 //! every call.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{io, mem};
 
 use auth::TenantId;
 use clock::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tracing::error;
 
 use crate::domain::{
@@ -44,8 +44,8 @@ pub(crate) struct Engine {
     /// A permit per item that the queue has room for.
     room: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
-    /// Why the journal failed, if it did.
-    failure: Arc<OnceLock<String>>,
+    /// Why the journal failed, if it did. Closed when the engine has stopped.
+    failure: watch::Receiver<Option<String>>,
 }
 
 /// One call. It keeps its room in the queue until it is applied.
@@ -77,8 +77,7 @@ impl Engine {
         let (queue, commands) = mpsc::channel();
         // One block waits while another is written and a third is built.
         let (hand_over, blocks) = mpsc::sync_channel(1);
-        let failure = Arc::new(OnceLock::new());
-        let reason = Arc::clone(&failure);
+        let (reason, failure) = watch::channel(None);
         let apply = thread::Builder::new()
             .name("ledger-apply".to_owned())
             .spawn(move || apply(state, &clock, &commands, &hand_over))?;
@@ -121,13 +120,20 @@ impl Engine {
 
     /// Whether calls are served, or why not.
     pub(crate) fn health(&self) -> Result<(), String> {
-        if let Some(reason) = self.failure.get() {
+        if let Some(reason) = &*self.failure.borrow() {
             return Err(reason.clone());
         }
-        if self.threads.iter().any(JoinHandle::is_finished) {
-            return Err("the ledger has stopped".to_owned());
+        self.failure.has_changed().map(drop).map_err(|_| LedgerError::Stopped.to_string())
+    }
+
+    /// Waits until calls are served no more, and says why.
+    pub(crate) fn stopped(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut failure = self.failure.clone();
+        async move {
+            let failed = failure.wait_for(Option::is_some).await;
+            let reason = failed.ok().and_then(|reason| reason.clone());
+            reason.unwrap_or_else(|| LedgerError::Stopped.to_string())
         }
-        Ok(())
     }
 
     async fn call<T: Send + 'static>(
@@ -204,13 +210,16 @@ fn now(clock: &Clock) -> Timestamp {
 }
 
 /// Makes blocks durable and gives their answers, until the first failure.
-fn write(journal: &mut dyn Journal, blocks: &Receiver<Applied>, failure: &OnceLock<String>) {
+fn write(
+    journal: &mut dyn Journal,
+    blocks: &Receiver<Applied>,
+    failure: &watch::Sender<Option<String>>,
+) {
     for Applied { block, answers } in blocks {
         if !block.is_empty() {
             if let Err(error) = journal.append(&block) {
                 error!(%error, "the journal failed: the ledger stops for good");
-                // Nobody else sets it.
-                drop(failure.set(error.to_string()));
+                failure.send_replace(Some(error.to_string()));
                 return;
             }
             measure(&block);

@@ -38,8 +38,9 @@
 //! # What a crash leaves
 //!
 //! A block is written by one call and synced before the next one begins, so only the last one
-//! can be incomplete. A block that fails and reaches the end of the file is therefore dropped
-//! (nobody was answered for it); whatever else is wrong is refused.
+//! can be incomplete. A block that fails and reaches the end of the file is therefore cut off
+//! (nobody was answered for it); whatever else is wrong is refused. A damaged disk looks the same,
+//! so the bytes are kept beside the journal, in `ledger.journal.torn-<sequence>`.
 
 mod file;
 mod format;
@@ -81,6 +82,13 @@ pub(crate) struct Replayed {
 /// Why the journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// There is none, and none may be created.
+    #[error(
+        "there is no journal {}: a ledger that holds money would start empty. Is its volume \
+         mounted? For the first start of a new ledger, set ledger.create = true",
+        .0.display()
+    )]
+    Missing(PathBuf),
     /// Another process writes it.
     #[error("the journal {} is in use by another process", .0.display())]
     Locked(PathBuf),

@@ -48,32 +48,40 @@ use service::Ledger;
 /// Recovers the ledger from its journal and mounts the service.
 ///
 /// # Errors
-/// When the journal is broken, in use by another process, or cannot be read or created.
+/// When the journal is missing and may not be created, is broken, in use by another process, or
+/// cannot be read or created.
 pub async fn start(
     config: Config,
     _mesh: &Mesh,
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
     let span = tracing::Span::current();
-    let recovering = move || span.in_scope(|| recover(&config.journal));
+    let recovering = move || span.in_scope(|| recover(&config.journal, config.create));
     let recovered = tokio::task::spawn_blocking(recovering).await;
     let (state, journal) = recovered.map_err(std::io::Error::other)??;
-    let engine = Arc::new(Engine::start(state, Box::new(journal), clock)?);
-    let ledger = Ledger::new(Arc::clone(&engine));
-    Ok(mesh::Service::new("ledger").mount(LedgerServiceServer::new(ledger)).check(
-        "journal",
-        move || {
-            let health = engine.health();
-            async move { health }
-        },
-    ))
+    Ok(service(Engine::start(state, Box::new(journal), clock)?))
 }
 
-/// The state after every block of the journal in `folder`, and that journal.
-fn recover(folder: &Path) -> Result<(State, FileJournal), JournalError> {
+/// Serves an engine for as long as it runs.
+fn service(engine: Engine) -> mesh::Service {
+    let engine = Arc::new(engine);
+    // Only a restart reads from the disk what has become of the last block.
+    let stopped = engine.stopped();
+    mesh::Service::new("ledger")
+        .mount(LedgerServiceServer::new(Ledger::new(Arc::clone(&engine))))
+        .check("journal", move || {
+            let health = engine.health();
+            async move { health }
+        })
+        .fatal(stopped)
+}
+
+/// The state after every block of the journal in `folder`, and that journal, which is created
+/// when it is missing and `create` says so.
+fn recover(folder: &Path, create: bool) -> Result<(State, FileJournal), JournalError> {
     let started = Instant::now();
     let mut state = State::default();
-    let mut journal = FileJournal::open(folder)?;
+    let mut journal = FileJournal::open(folder, create)?;
     let replayed =
         journal.replay(&mut |block| state.replay(block).map_err(|error| error.to_string()))?;
     info!(

@@ -10,6 +10,8 @@ mod random;
 mod recovery;
 mod transfers;
 
+use std::path::Path;
+
 use auth::TenantId;
 use uuid::Uuid;
 
@@ -17,6 +19,7 @@ use crate::domain::{
     AccountId, BalanceLimit, Block, NewAccount, NewTransfer, Outcome, State, Timestamp,
     TransferKind, TransferRefusal,
 };
+use crate::journal::{FileJournal, JournalError};
 
 pub(crate) const SECOND: u64 = 1_000_000_000;
 
@@ -132,6 +135,11 @@ impl Bench {
         let (debits, credits) = (balances.debits, balances.credits);
         [debits.pending, debits.posted, credits.pending, credits.posted]
     }
+}
+
+/// Recovers the ledger in `folder`, or begins one there.
+pub(crate) fn recover(folder: &Path) -> Result<(State, FileJournal), JournalError> {
+    crate::recover(folder, true)
 }
 
 /// `SCREAMING_SNAKE` of a name in `CamelCase`.

@@ -33,7 +33,7 @@ async fn served() -> Served {
 impl Served {
     async fn start(&self) -> Result<(), StartError> {
         let mesh = self.kit.mesh("ledger");
-        let config = Config { journal: self.folder.path().join("journal") };
+        let config = Config { journal: self.folder.path().join("journal"), create: true };
         let service = ledger::start(config, &mesh, self.kit.clock()).await?;
         self.kit.serve(&mesh, service).await;
         Ok(())

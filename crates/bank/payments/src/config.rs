@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// ISO 4217 code of the currency in which amounts are read. Default: `BRL`.
     pub currency: String,
+    /// Largest amount of one payment, a decimal in that currency. More is refused with
+    /// `INVALID_AMOUNT`. Default: `1000000000`.
+    pub amount_max: String,
     /// Whether customers may deposit and withdraw by themselves. Operators and administrators always
     /// may. Default: false.
     pub customer_cash: bool,
@@ -32,6 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             currency: "BRL".into(),
+            amount_max: "1000000000".into(),
             customer_cash: false,
             recovery_interval: Duration::from_secs(1),
             recovery_after: Duration::from_secs(10),

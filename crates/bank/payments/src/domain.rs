@@ -66,7 +66,7 @@ impl Status {
     }
 }
 
-/// Why the ledger refused to move money, for good.
+/// Why money did not move, for good.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refusal {
     InsufficientFunds,
@@ -74,14 +74,17 @@ pub(crate) enum Refusal {
     BalanceOverflow,
     /// Refused earlier, and the reason was lost with the process that was told.
     RefusedByLedger,
+    /// The ledger was never asked, and never will be. Not an answer of the ledger.
+    LedgerUnavailable,
 }
 
 impl Refusal {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::InsufficientFunds,
         Self::AccountNotFound,
         Self::BalanceOverflow,
         Self::RefusedByLedger,
+        Self::LedgerUnavailable,
     ];
 
     /// The stable reason that clients read.
@@ -91,6 +94,7 @@ impl Refusal {
             Self::AccountNotFound => "ACCOUNT_NOT_FOUND",
             Self::BalanceOverflow => "BALANCE_OVERFLOW",
             Self::RefusedByLedger => "REFUSED_BY_LEDGER",
+            Self::LedgerUnavailable => "LEDGER_UNAVAILABLE",
         }
     }
 
@@ -131,10 +135,14 @@ impl IdempotencyKey {
     }
 }
 
-/// Reads an amount above zero, digit by digit.
-pub(crate) fn amount(text: &str, currency: Currency) -> Result<Money, PaymentError> {
-    let amount = Money::parse(text, currency).map_err(|_| PaymentError::InvalidAmount)?;
-    if amount.minor() > 0 { Ok(amount) } else { Err(PaymentError::InvalidAmount) }
+/// Reads an amount above zero and up to `max`, in its currency, digit by digit.
+pub(crate) fn amount(text: &str, max: Money) -> Result<Money, PaymentError> {
+    let amount = Money::parse(text, max.currency()).map_err(|_| PaymentError::InvalidAmount)?;
+    match amount.minor() {
+        ..=0 => Err(PaymentError::InvalidAmount),
+        minor if minor > max.minor() => Err(PaymentError::AmountTooLarge { max }),
+        _ => Ok(amount),
+    }
 }
 
 /// Who receives the money, given whom the sender named.
@@ -278,6 +286,11 @@ impl Transaction {
             (_, Outcome::Refused(refusal)) => after.reversal_refusal = Some(refusal),
         }
         after
+    }
+
+    /// The payment given up, which the ledger was never asked for.
+    pub(crate) fn abandoned(&self, now: DateTime<Utc>) -> Self {
+        self.settled(Outcome::Refused(Refusal::LedgerUnavailable), now)
     }
 
     /// Whether the ledger refused the payment, or its last reversal.

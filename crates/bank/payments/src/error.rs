@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use mesh::error::{DetailedStatus, report};
+use mesh::error::{DetailedStatus, detailed, report};
+use money::Money;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
@@ -16,6 +17,8 @@ const DOMAIN: &str = "payments.malha";
 pub(crate) enum PaymentError {
     #[error("the amount must be above zero, with no more decimals than the currency has")]
     InvalidAmount,
+    #[error("the amount must be at most {max}")]
+    AmountTooLarge { max: Money },
     #[error("{field} {rule}")]
     InvalidField { field: &'static str, rule: &'static str },
     #[error("an idempotency key has 1 to 255 printable characters")]
@@ -37,9 +40,13 @@ pub(crate) enum PaymentError {
     /// The ledger refused; nothing moved, now or later.
     #[error("the ledger refused to move the money: {}", .refusal.as_str())]
     Refused { transaction: Uuid, refusal: Refusal },
-    /// The transaction is, or may be, recorded: recovery drives it to its end.
+    /// The ledger was not asked and will not be; the transaction is FAILED.
+    #[error("the ledger cannot be reached; nothing was moved, and nothing will be")]
+    LedgerUnavailable { transaction: Uuid },
+    /// The transaction is, or may be, recorded: recovery drives it to its end. Where a repeat is
+    /// another payment, nobody must be invited to it.
     #[error("the outcome is not known yet; the transaction will be driven to its end")]
-    OutcomePending { transaction: Uuid },
+    OutcomePending { transaction: Uuid, repeatable: bool },
     #[error("the idempotency key was used for another request")]
     KeyReused,
     #[error("only a completed transaction can be reversed")]
@@ -55,7 +62,9 @@ pub(crate) enum PaymentError {
 impl PaymentError {
     fn code_and_reason(&self) -> (Code, &'static str) {
         match self {
-            Self::InvalidAmount => (Code::InvalidArgument, "INVALID_AMOUNT"),
+            Self::InvalidAmount | Self::AmountTooLarge { .. } => {
+                (Code::InvalidArgument, "INVALID_AMOUNT")
+            }
             Self::InvalidField { .. } => (Code::InvalidArgument, "INVALID_FIELD"),
             Self::InvalidIdempotencyKey => (Code::InvalidArgument, "INVALID_IDEMPOTENCY_KEY"),
             Self::InvalidPageToken => (Code::InvalidArgument, "INVALID_PAGE_TOKEN"),
@@ -66,6 +75,9 @@ impl PaymentError {
             Self::ReceiverNotFound => (Code::NotFound, "RECEIVER_NOT_FOUND"),
             Self::NotFound => (Code::NotFound, "TRANSACTION_NOT_FOUND"),
             Self::Refused { refusal, .. } => (Code::FailedPrecondition, refusal.as_str()),
+            Self::LedgerUnavailable { .. } => {
+                (Code::Unavailable, Refusal::LedgerUnavailable.as_str())
+            }
             Self::OutcomePending { .. } => (Code::Unavailable, "OUTCOME_PENDING"),
             Self::KeyReused => (Code::FailedPrecondition, "IDEMPOTENCY_KEY_REUSED"),
             Self::NotReversible => (Code::FailedPrecondition, "NOT_REVERSIBLE"),
@@ -81,16 +93,21 @@ impl PaymentError {
 
     fn detail(&self, status: DetailedStatus) -> DetailedStatus {
         match self {
-            Self::InvalidAmount => status.field("amount", self.to_string()),
+            Self::InvalidAmount | Self::AmountTooLarge { .. } => {
+                status.field("amount", self.to_string())
+            }
             Self::InvalidField { field, rule } => status.field(*field, *rule),
             Self::InvalidPageToken => status.field("page_token", self.to_string()),
             Self::SameAccount => status.field("receiver_user_id", self.to_string()),
-            Self::Refused { transaction, .. } => {
+            Self::LedgerUnavailable { transaction }
+            | Self::OutcomePending { transaction, repeatable: true } => {
+                let status = status.metadata("transactionId", transaction.to_string());
+                status.retry_after(Duration::from_secs(1))
+            }
+            Self::Refused { transaction, .. }
+            | Self::OutcomePending { transaction, repeatable: false } => {
                 status.metadata("transactionId", transaction.to_string())
             }
-            Self::OutcomePending { transaction } => status
-                .metadata("transactionId", transaction.to_string())
-                .retry_after(Duration::from_secs(1)),
             _ => status,
         }
     }
@@ -99,7 +116,13 @@ impl PaymentError {
 impl From<PaymentError> for Status {
     fn from(error: PaymentError) -> Self {
         let (code, reason) = error.code_and_reason();
-        error.detail(report(code, reason, DOMAIN, &error)).build()
+        // It has no cause to log, and says itself whether to come again.
+        let status = if matches!(error, PaymentError::OutcomePending { .. }) {
+            detailed(code, reason, DOMAIN, error.to_string())
+        } else {
+            report(code, reason, DOMAIN, &error)
+        };
+        error.detail(status).build()
     }
 }
 
@@ -124,15 +147,20 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_outcome_may_be_asked_for_again() {
+    fn only_what_a_repeat_does_not_double_is_asked_for_again() {
         let transaction = Uuid::now_v7();
+        for (error, is_repeatable) in [
+            (PaymentError::OutcomePending { transaction, repeatable: true }, true),
+            (PaymentError::OutcomePending { transaction, repeatable: false }, false),
+            (PaymentError::LedgerUnavailable { transaction }, true),
+        ] {
+            let status = Status::from(error);
 
-        let status = Status::from(PaymentError::OutcomePending { transaction });
-
-        assert_eq!(status.code(), Code::Unavailable);
-        assert!(status.get_details_retry_info().is_some());
-        let info = status.get_details_error_info().unwrap();
-        assert_eq!(info.metadata["transactionId"], transaction.to_string());
+            assert_eq!(status.code(), Code::Unavailable);
+            assert_eq!(mesh::error::retry_after(&status).is_some(), is_repeatable);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(info.metadata["transactionId"], transaction.to_string());
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod wire;
 use clock::Clock;
 use contracts::payments::v1::payments_service_server::PaymentsServiceServer;
 use mesh::Mesh;
-use money::Currency;
+use money::{Currency, Money};
 use storage::Database;
 
 pub use config::Config;
@@ -57,7 +57,8 @@ pub async fn start(
     database: Database,
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
-    let currency = currency(&config)?;
+    let amount_max = amount_max(&config)?;
+    let currency = amount_max.currency();
     database.migrate(&MIGRATIONS).await?;
     let check = database.check();
     let accounts =
@@ -67,7 +68,7 @@ pub async fn start(
         ledger: ledger::Ledger::new(mesh.channel("ledger")),
         accounts,
         clock,
-        currency,
+        amount_max,
         customer_cash: config.customer_cash,
         recovery_after: config.recovery_after,
     };
@@ -85,8 +86,8 @@ pub async fn start(
 /// Transfers that the ledger takes in one call.
 const BATCH_MAX: u16 = 8189;
 
-/// Checks the settings; the currency is the one that must be understood.
-fn currency(config: &Config) -> Result<Currency, StartError> {
+/// Checks the settings; the largest amount and its currency are those that must be understood.
+fn amount_max(config: &Config) -> Result<Money, StartError> {
     let invalid = |setting, rule| Err(StartError::Config { setting, rule });
     if !(1..=BATCH_MAX).contains(&config.recovery_batch) {
         return invalid("recovery_batch", "must be 1 to 8189");
@@ -97,9 +98,12 @@ fn currency(config: &Config) -> Result<Currency, StartError> {
     if config.recovery_after.is_zero() {
         return invalid("recovery_after", "must be above zero");
     }
-    match Currency::from_code(&config.currency) {
-        Some(currency) => Ok(currency),
-        None => invalid("currency", "must be an ISO 4217 code that Malha knows"),
+    let Some(currency) = Currency::from_code(&config.currency) else {
+        return invalid("currency", "must be an ISO 4217 code that Malha knows");
+    };
+    match Money::parse(&config.amount_max, currency) {
+        Ok(max) if max.minor() > 0 => Ok(max),
+        _ => invalid("amount_max", "must be an amount of the currency, above zero"),
     }
 }
 
@@ -112,15 +116,18 @@ mod tests {
     #[test]
     fn settings_without_a_meaning_are_refused() {
         let default = Config::default;
-        assert!(currency(&default()).is_ok());
+        assert!(amount_max(&default()).is_ok());
+        assert!(amount_max(&Config { currency: "JPY".into(), ..default() }).is_ok());
         for (config, named) in [
             (Config { currency: "XYZ".into(), ..default() }, "currency"),
+            (Config { amount_max: "0".into(), ..default() }, "amount_max"),
+            (Config { amount_max: "0.001".into(), ..default() }, "amount_max"),
             (Config { recovery_batch: 0, ..default() }, "recovery_batch"),
             (Config { recovery_batch: 8190, ..default() }, "recovery_batch"),
             (Config { recovery_interval: Duration::ZERO, ..default() }, "recovery_interval"),
             (Config { recovery_after: Duration::ZERO, ..default() }, "recovery_after"),
         ] {
-            let refused = currency(&config);
+            let refused = amount_max(&config);
             assert!(matches!(refused, Err(StartError::Config { setting, .. }) if setting == named));
         }
     }

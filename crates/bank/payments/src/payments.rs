@@ -5,7 +5,10 @@ use std::time::Duration;
 use auth::{Principal, TenantId, UserId};
 use clock::Clock;
 use contracts::policy::Role;
-use money::Currency;
+use mesh::Context;
+use mesh::error::surely_not_sent;
+use money::Money;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::accounts::Accounts;
@@ -18,6 +21,10 @@ use crate::store::{Cursor, Filter, Inserted, Store};
 const REASON_LOOKS: u32 = 20;
 const REASON_PAUSE: Duration = Duration::from_millis(25);
 
+/// Kept of a request's time to send an answer that is ready. Shorter than what the ledger leaves of
+/// it, so that there is time in between to record what the ledger said.
+const SEND_TIME: Duration = Duration::from_millis(100);
+
 /// Everything that can be done with payments.
 #[derive(Clone)]
 pub(crate) struct Payments {
@@ -25,12 +32,22 @@ pub(crate) struct Payments {
     pub(crate) ledger: Ledger,
     pub(crate) accounts: Accounts,
     pub(crate) clock: Clock,
-    pub(crate) currency: Currency,
+    /// Largest amount of one payment; its currency is that of all.
+    pub(crate) amount_max: Money,
     pub(crate) customer_cash: bool,
     pub(crate) recovery_after: Duration,
 }
 
-/// A payment at its end.
+/// Why a payment is not at its end yet. Recovery will drive it there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Open {
+    /// The ledger has surely not heard of it from this caller.
+    Unasked,
+    /// The ledger may have moved the money.
+    Unknown,
+}
+
+/// A payment that was carried out, refused, or is PENDING; see [`Payments::create`].
 #[derive(Debug)]
 pub(crate) struct Created {
     pub(crate) transaction: Transaction,
@@ -40,6 +57,10 @@ pub(crate) struct Created {
 
 impl Payments {
     /// Carries an order out, or finds what became of it when its key was used before.
+    ///
+    /// When the ledger does not answer, a repeat under the same key is right: it finds this payment.
+    /// Without a key a repeat is another payment. So the caller gets this one as it is, PENDING, or,
+    /// where the ledger was surely not asked, FAILED for good.
     pub(crate) async fn create(
         &self,
         principal: &Principal,
@@ -53,7 +74,15 @@ impl Payments {
         let new = Transaction::pending(order, sides, now, now + self.recovery_after);
         match self.store.transaction_insert(tenant, &new, key).await? {
             Inserted::New => {
-                Ok(Created { transaction: self.drive(tenant, new).await?, replay: false })
+                let started = Instant::now();
+                let transaction = match key {
+                    Some(_) => self.drive_or_pend(tenant, new).await?,
+                    None => self.drive_or_give_up(tenant, new).await,
+                };
+                if transaction.status != Status::Pending {
+                    log_settled(&transaction, started);
+                }
+                Ok(Created { transaction, replay: false })
             }
             Inserted::Repeated { fingerprint, .. }
                 if key.is_none_or(|key| key.fingerprint[..] != fingerprint) =>
@@ -62,10 +91,14 @@ impl Payments {
             }
             Inserted::Repeated { first, .. } => {
                 let pending = first.status == Status::Pending;
-                let transaction = if pending { self.drive(tenant, *first).await? } else { *first };
+                let transaction =
+                    if pending { self.drive_or_pend(tenant, *first).await? } else { *first };
                 Ok(Created { transaction, replay: true })
             }
-            Inserted::Unknown => Err(PaymentError::OutcomePending { transaction: new.id }),
+            Inserted::Unknown => {
+                let repeatable = key.is_some();
+                Err(PaymentError::OutcomePending { transaction: new.id, repeatable })
+            }
         }
     }
 
@@ -113,14 +146,14 @@ impl Payments {
             None => self.fetch(tenant, id).await?,
         };
         let transaction = match transaction.status {
-            Status::Completed => self.drive(tenant, transaction).await?,
+            Status::Completed => self.drive_or_pend(tenant, transaction).await?,
             Status::Reversed => return Ok(transaction),
             Status::Pending | Status::Failed => return Err(PaymentError::NotReversible),
         };
         match transaction.status {
             Status::Reversed => Ok(transaction),
             _ if transaction.recover_at.is_some() => {
-                Err(PaymentError::OutcomePending { transaction: id })
+                Err(PaymentError::OutcomePending { transaction: id, repeatable: true })
             }
             _ => {
                 let refusal = transaction.reversal_refusal.unwrap_or(Refusal::RefusedByLedger);
@@ -132,22 +165,65 @@ impl Payments {
     /// Asks the ledger for what a transaction is waiting for, and records the answer.
     ///
     /// May be done by several at once, and again at any time: the ledger has one answer for each id.
-    async fn drive(
+    async fn drive(&self, tenant: TenantId, transaction: Transaction) -> Result<Transaction, Open> {
+        let Some(movement) = transaction.outstanding(tenant) else { return Ok(transaction) };
+        let id = transaction.id;
+        let open = |why: &dyn std::fmt::Display| {
+            tracing::warn!(transactionId = %id, %why, "the ledger did not settle a payment");
+            Open::Unknown
+        };
+        let outcomes = self.ledger.transfer(&[movement]).await.map_err(|status| {
+            let unknown = open(&status.code());
+            if surely_not_sent(&status) { Open::Unasked } else { unknown }
+        })?;
+        let outcome = outcomes.into_iter().next().flatten();
+        let outcome = outcome.ok_or_else(|| open(&"the ledger's answer settles nothing"))?;
+        self.settle(tenant, transaction, outcome).await.map_err(|error| open(&error))
+    }
+
+    /// Drives what may be driven again by a repeat of the same request.
+    async fn drive_or_pend(
         &self,
         tenant: TenantId,
         transaction: Transaction,
     ) -> Result<Transaction, PaymentError> {
-        let Some(movement) = transaction.outstanding(tenant) else { return Ok(transaction) };
-        let id = transaction.id;
-        let pending = |why: &dyn std::fmt::Display| {
-            tracing::warn!(transactionId = %id, %why, "a payment is left to recovery");
-            PaymentError::OutcomePending { transaction: id }
+        let pending =
+            PaymentError::OutcomePending { transaction: transaction.id, repeatable: true };
+        self.drive(tenant, transaction).await.map_err(|_| pending)
+    }
+
+    /// Drives a new payment that only this request knows of, and gives it up if the ledger was
+    /// surely not asked. Whatever hangs, the answer is in time: `new` itself if nothing better is
+    /// known.
+    async fn drive_or_give_up(&self, tenant: TenantId, new: Transaction) -> Transaction {
+        let end = async {
+            match self.drive(tenant, new.clone()).await {
+                Ok(settled) => Some(settled),
+                Err(Open::Unasked) => self.give_up(tenant, &new).await,
+                Err(Open::Unknown) => None,
+            }
         };
-        let outcomes = self.ledger.transfer(&[movement]).await;
-        let outcomes = outcomes.map_err(|status| pending(&status.code()))?;
-        let outcome = outcomes.into_iter().next().flatten();
-        let outcome = outcome.ok_or_else(|| pending(&"the ledger's answer settles nothing"))?;
-        self.settle(tenant, transaction, outcome).await.map_err(|error| pending(&error))
+        let deadline = Context::current().ok().and_then(|context| context.deadline);
+        let end = match deadline.and_then(|deadline| deadline.checked_sub(SEND_TIME)) {
+            Some(latest) => timeout_at(latest, end).await.ok().flatten(),
+            None => end.await,
+        };
+        end.unwrap_or(new)
+    }
+
+    /// Settles a payment as FAILED that the ledger was never asked for, unless recovery has asked
+    /// by now. `None` when it is not known which.
+    async fn give_up(&self, tenant: TenantId, new: &Transaction) -> Option<Transaction> {
+        let abandoned = new.abandoned(self.clock.now());
+        let result = match self.store.transaction_abandon(tenant, new, &abandoned).await {
+            Ok(true) => return Some(abandoned),
+            Ok(false) => self.fetch(tenant, new.id).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = &result {
+            tracing::warn!(transactionId = %new.id, ?error, "a payment is left to recovery");
+        }
+        result.ok()
     }
 
     async fn settle(
@@ -230,6 +306,13 @@ impl Payments {
     }
 
     async fn outside(&self, tenant: TenantId) -> Result<Uuid, PaymentError> {
-        self.ledger.settlement_account(tenant, self.currency).await
+        self.ledger.settlement_account(tenant, self.amount_max.currency()).await
     }
+}
+
+/// The line by which a payment is found in the log (L-69).
+fn log_settled(transaction: &Transaction, started: Instant) {
+    let duration = format!("{}ms", started.elapsed().as_millis());
+    let status = transaction.status.as_str();
+    tracing::info!(transactionId = %transaction.id, status, duration, "payment settled");
 }

@@ -6,6 +6,7 @@ use mesh::Context;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
+use crate::domain::Refusal;
 use crate::error::PaymentError;
 use crate::payments::{Created, Payments};
 use crate::{domain, page, wire};
@@ -30,14 +31,17 @@ impl PaymentsService for Service {
         let request = mesh::valid(request)?;
         let context = Context::current()?;
         let principal = Context::principal()?;
-        let order = wire::order(request, principal.user, self.payments.currency)?;
+        let order = wire::order(request, principal.user, self.payments.amount_max)?;
         let key = context.idempotency_key.map(|key| wire::key(&key, &order)).transpose()?;
         let Created { transaction, replay } =
             self.payments.create(&principal, order, key.as_ref()).await?;
         let id = transaction.id;
         tracing::Span::current().record("transactionId", tracing::field::display(id));
         if let Some(refusal) = transaction.failure {
-            let mut status = Status::from(PaymentError::Refused { transaction: id, refusal });
+            let mut status = Status::from(match refusal {
+                Refusal::LedgerUnavailable => PaymentError::LedgerUnavailable { transaction: id },
+                refusal => PaymentError::Refused { transaction: id, refusal },
+            });
             mark_replay(status.metadata_mut(), replay);
             return Err(status);
         }

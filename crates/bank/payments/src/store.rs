@@ -33,7 +33,7 @@ pub(crate) enum Inserted {
     New,
     /// The sender used the key before, for `first`, which had `fingerprint`.
     Repeated { first: Box<Transaction>, fingerprint: Vec<u8> },
-    /// The connection was lost while it was being written: it may be on disk or not.
+    /// The commit failed, as when the connection is lost: it may be on disk or not.
     Unknown,
 }
 
@@ -86,9 +86,38 @@ impl Store {
         }
         match txn.commit().await.map_err(Error::from) {
             Ok(()) => Ok(Inserted::New),
-            Err(Error::Unavailable(_)) => Ok(Inserted::Unknown),
-            Err(error) => Err(error),
+            // These two alone say that nothing was written.
+            Err(error @ (Error::Conflict(_) | Error::Unique { .. })) => Err(error),
+            Err(error) => {
+                tracing::warn!(transactionId = %new.id, ?error, "a payment may be recorded or not");
+                Ok(Inserted::Unknown)
+            }
         }
+    }
+
+    /// Records that a payment was given up, if recovery has not taken it up: then the ledger may have
+    /// been asked. Says whether it was recorded.
+    pub(crate) async fn transaction_abandon(
+        &self,
+        tenant: TenantId,
+        before: &Transaction,
+        after: &Transaction,
+    ) -> Result<bool, Error> {
+        let mut txn = self.database.begin(tenant).await?;
+        let abandoned = sqlx::query(
+            "UPDATE transactions
+             SET status = $1, processed_at = $2, failure_reason = $3, recover_at = NULL
+             WHERE id = $4 AND status = 'PENDING' AND recover_at = $5",
+        )
+        .bind(after.status.as_str())
+        .bind(after.processed_at)
+        .bind(after.failure.map(Refusal::as_str))
+        .bind(before.id)
+        .bind(before.recover_at)
+        .execute(&mut *txn)
+        .await?;
+        txn.commit().await?;
+        Ok(abandoned.rows_affected() == 1)
     }
 
     /// Reads a transaction.

@@ -3,7 +3,7 @@
 use auth::UserId;
 use chrono::{DateTime, Utc};
 use contracts::payments::v1 as pb;
-use money::Currency;
+use money::Money;
 use prost::Message;
 use prost_types::Timestamp;
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ const METADATA_BYTES_MAX: usize = 16 * 1024;
 pub(crate) fn order(
     request: pb::CreateTransactionRequest,
     sender: UserId,
-    currency: Currency,
+    amount_max: Money,
 ) -> Result<Order, tonic::Status> {
     let kind = kind(request.r#type())?;
     let named = optional_user(&request.receiver_user_id, "receiver_user_id")?;
@@ -31,7 +31,7 @@ pub(crate) fn order(
         kind,
         sender,
         receiver: domain::receiver(kind, sender, named)?,
-        amount: domain::amount(&request.amount, currency)?,
+        amount: domain::amount(&request.amount, amount_max)?,
         description: request.description,
         metadata: request.metadata.map(metadata).transpose()?,
     })
@@ -139,6 +139,7 @@ fn time(at: &Timestamp, field: &'static str) -> Result<DateTime<Utc>, PaymentErr
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use money::Currency;
     use prost_types::Struct;
     use serde_json::json;
     use tonic_types::StatusExt;
@@ -157,7 +158,7 @@ mod tests {
     }
 
     fn read(request: pb::CreateTransactionRequest) -> Result<Order, tonic::Status> {
-        order(request, UserId::from(Uuid::from_u128(1)), Currency::BRL)
+        order(request, UserId::from(Uuid::from_u128(1)), Money::new(1_000_000, Currency::BRL))
     }
 
     /// The field for which a request is refused.

@@ -65,6 +65,7 @@ pub(crate) fn overrides(home: &Path) -> String {
         "
         mesh.certs = {certs}
         ledger.journal = {ledger}
+        ledger.create = true
         identity.development_tokens = true
         identity.key_encryption_key = {secret}
         payments.customer_cash = true

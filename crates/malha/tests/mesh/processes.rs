@@ -1,9 +1,20 @@
 //! The mesh as it runs in production: where its processes start, stop and log.
 
+use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
+use auth::TenantId;
+use contracts::ledger::v1::ledger_service_client::LedgerServiceClient;
+use contracts::ledger::v1::{
+    CreateAccountResult, CreateAccountStatus, CreateAccountsRequest, NewAccount,
+};
+use mesh::Context;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
+use tonic::{Code, Status};
+use uuid::Uuid;
 
 use crate::support::{House, MODULES, Malha, Site, database};
 use crate::walk::walk;
@@ -35,6 +46,70 @@ async fn service_waits_for_its_database() {
     process.await_line("ready");
     site.admin().await_ok("/readyz").await;
     assert!(process.terminate().await.success());
+}
+
+/// A volume that is not mounted must not pass for a new ledger.
+#[test]
+fn ledger_without_its_journal_does_not_start() {
+    let site = Site::production("");
+    let mut command = site.malha(&["serve", "ledger"]);
+
+    let output = command.env("MALHA_LEDGER__CREATE", "false").output().unwrap();
+
+    assert!(!output.status.success());
+    let error = String::from_utf8(output.stderr).unwrap();
+    let journal = "ledger cannot go on: there is no journal .malha/ledger/ledger.journal";
+    assert!(error.contains(journal) && error.contains("ledger.create = true"), "{error}");
+    assert!(!site.path("ledger").exists());
+}
+
+/// What restarts processes has to see that the ledger can do nothing more; the restart mends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger_whose_disk_is_full_ends_its_process_and_starts_again() {
+    let site = Site::production("");
+    let said = site.path("said");
+    let mut process = Malha::start(&mut with_full_disk(&site.malha(&["serve", "ledger"]), &said));
+    process.await_line("ready");
+
+    let status = open_accounts(&site).await.unwrap_err();
+
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert!(!process.end().await.success());
+    let said = fs::read_to_string(said).unwrap();
+    assert!(said.contains("ledger cannot go on: the journal could not be written: "), "{said}");
+
+    let process = Malha::start(&mut site.malha(&["serve", "ledger"]));
+    process.await_line("cut an incomplete last block off the journal");
+    process.await_line("ready");
+    assert!(site.path("ledger/ledger.journal.torn-1").exists());
+    assert_eq!(open_accounts(&site).await.unwrap(), [CreateAccountStatus::Created; 500]);
+}
+
+/// The same command where no file may grow beyond a few kilobytes; what it says as an error goes
+/// to the file `said`.
+fn with_full_disk(command: &Command, said: &Path) -> Command {
+    let mut limited = Command::new("sh");
+    // Without the trap the write would not fail but end the process.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 16; exec \"$0\" \"$@\""]);
+    limited.arg(command.get_program()).args(command.get_args());
+    limited.current_dir(command.get_current_dir().unwrap());
+    limited.stdin(Stdio::null()).stderr(fs::File::create(said).unwrap());
+    limited
+}
+
+/// Opens more accounts than a few kilobytes can hold.
+async fn open_accounts(site: &Site) -> Result<Vec<CreateAccountStatus>, Status> {
+    let mut ledger = LedgerServiceClient::new(site.join("accounts").channel("ledger"));
+    let account = |number| NewAccount {
+        id: Uuid::from_u128(number).to_string(),
+        ledger: 986,
+        code: 1,
+        ..NewAccount::default()
+    };
+    let accounts = (1..=500).map(account).collect();
+    let opened = ledger.create_accounts(CreateAccountsRequest { accounts });
+    let opened = Context::system(TenantId::DEFAULT).scope(opened).await?.into_inner();
+    Ok(opened.results.iter().map(CreateAccountResult::status).collect())
 }
 
 /// One id names a request in the log of every hop, and one trace connects them. L-08, L-71, T-47

@@ -95,8 +95,13 @@ pub fn init(folder: &Path) -> Result<(), CertError> {
     write(&certificate_path, &certificate.pem(), CERTIFICATE_MODE)
 }
 
+/// The certificate that the gateway shows to the world. It names no member of the mesh, so that the
+/// most exposed key opens no door inside.
+const EDGE: &str = "edge";
+
 /// Makes a key and a certificate of `name`, signed by the folder's CA and valid for 90 days.
-/// Issuing again renews them; members in service notice by themselves.
+/// Issuing again renews them; members in service notice by themselves. `edge` is no member, but the
+/// public server.
 pub fn issue(folder: &Path, name: &str) -> Result<(), CertError> {
     if !spiffe::is_name(name) || name == "ca" {
         return Err(CertError::Name(name.to_owned()));
@@ -107,15 +112,17 @@ pub fn issue(folder: &Path, name: &str) -> Result<(), CertError> {
     let key = KeyPair::generate()?;
     let mut params = params(name, LEAF_LIFETIME);
     params.subject_alt_names = vec![
-        SanType::URI(spiffe::id(name).try_into()?),
         SanType::DnsName(name.try_into()?),
         SanType::DnsName("localhost".try_into()?),
         SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
         SanType::IpAddress(Ipv6Addr::LOCALHOST.into()),
     ];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    if name != EDGE {
+        params.subject_alt_names.push(SanType::URI(spiffe::id(name).try_into()?));
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+    }
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, &ca)?;
     write(&folder.join(format!("{name}.key")), &key.serialize_pem(), KEY_MODE)?;
@@ -222,6 +229,17 @@ mod tests {
         assert!(ledger.not_before <= SystemTime::now());
         let left = ledger.not_after.duration_since(SystemTime::now()).unwrap();
         assert!(left > DAY * 89 && left <= DAY * 90);
+    }
+
+    #[test]
+    fn the_public_certificate_names_no_member() {
+        let root = tempfile::tempdir().unwrap();
+        init(root.path()).unwrap();
+        issue(root.path(), "edge").unwrap();
+
+        let [_, edge] = show(root.path()).unwrap().try_into().unwrap();
+
+        assert_eq!((edge.file.as_str(), edge.spiffe_id), ("edge.pem", None));
     }
 
     #[test]

@@ -38,6 +38,9 @@ pub enum MeshError {
     /// The reflection service could not be built from the contracts.
     #[error("cannot describe the service: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// What the service cannot do without has failed, see [`Service::fatal`](crate::Service::fatal).
+    #[error("{0}")]
+    Fatal(String),
     /// The listener failed for good.
     #[error("cannot serve: {0}")]
     Serve(#[from] tonic::transport::Error),

@@ -111,6 +111,9 @@ impl Mesh {
 
     /// Serves `service` on `listener` until `stop`, then lets the calls in flight finish within
     /// the drain time. When it returns, nothing of the service is left running.
+    ///
+    /// # Errors
+    /// [`MeshError::Fatal`] when the service cannot go on, also after a drain.
     pub async fn serve(
         &self,
         service: Service,

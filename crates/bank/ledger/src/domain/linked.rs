@@ -57,12 +57,20 @@ fn run_group<B: Batch>(batch: &mut B, group: &[B::Item], outcomes: &mut Vec<Outc
     }
 }
 
-/// Refuses all that was created, newest first.
+/// Refuses all that was created, newest first, and what was the same again.
 fn take_back<B: Batch>(batch: &mut B, outcomes: &mut [Outcome<B::Refusal>]) {
+    let first = outcomes.iter().find_map(|outcome| match outcome {
+        Outcome::Created(at) => Some(*at),
+        _ => None,
+    });
+    let Some(first) = first else { return };
     for outcome in outcomes.iter_mut().rev() {
-        if matches!(outcome, Outcome::Created(_)) {
-            batch.undo();
-            *outcome = Outcome::Refused(B::LINKED_EVENT_FAILED);
+        match *outcome {
+            Outcome::Created(_) => batch.undo(),
+            // Times only grow: what exists since then is of this group, and exists no longer.
+            Outcome::Exists(at) if at >= first => {}
+            _ => continue,
         }
+        *outcome = Outcome::Refused(B::LINKED_EVENT_FAILED);
     }
 }

@@ -3,11 +3,11 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::format::{self, HEADER_BYTES, Hash, Header, HeaderFault};
 use super::{Journal, JournalError, PAYLOAD_BYTES_MAX, Replayed};
@@ -20,6 +20,7 @@ const FILE_NAME: &str = "ledger.journal";
 #[derive(Debug)]
 pub(crate) struct FileJournal {
     file: File,
+    path: PathBuf,
     /// Where to append; none before the replay and after a failure.
     tail: Option<Tail>,
     buffer: Vec<u8>,
@@ -53,18 +54,25 @@ enum Found {
 }
 
 impl FileJournal {
-    /// Opens the journal in `folder`, or creates both.
-    pub(crate) fn open(folder: &Path) -> Result<Self, JournalError> {
-        create_folder(folder).map_err(io_error("created"))?;
+    /// Opens the journal in `folder`; with `create`, creates what is missing of both.
+    pub(crate) fn open(folder: &Path, create: bool) -> Result<Self, JournalError> {
+        if create {
+            create_folder(folder).map_err(io_error("created"))?;
+        }
         let path = folder.join(FILE_NAME);
-        let file = OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(true)
+            .create(create)
             .truncate(false)
             .mode(0o600)
-            .open(&path)
-            .map_err(io_error("opened"))?;
+            .open(&path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(JournalError::Missing(path));
+            }
+            opened => opened.map_err(io_error("opened"))?,
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::Locked(path)),
@@ -72,22 +80,55 @@ impl FileJournal {
         }
         // The name of a new file must outlive a crash as its blocks do.
         file.sync_all().and_then(|()| sync_folder(folder)).map_err(io_error("synced"))?;
-        Ok(Self { file, tail: None, buffer: Vec::new() })
+        Ok(Self { file, path, tail: None, buffer: Vec::new() })
     }
 
-    /// Cuts a last block off that was not written to its end.
+    /// Cuts a last block off that was not written to its end, and keeps it in a file of its own.
     fn truncate(&self, tail: &Tail, length: u64, lacks: &str) -> Result<(), JournalError> {
-        warn!(
+        let kept = self.keep_torn(tail).map_err(io_error("copied before it is truncated"))?;
+        self.file
+            .set_len(tail.offset)
+            .and_then(|()| self.file.sync_all())
+            .map_err(io_error("truncated"))?;
+        error!(
             sequence = tail.sequence + 1,
             offset = tail.offset,
             bytes = length - tail.offset,
             lacks,
-            "dropping an incomplete last block"
+            kept = %kept.display(),
+            "cut an incomplete last block off the journal"
         );
-        self.file
-            .set_len(tail.offset)
-            .and_then(|()| self.file.sync_all())
-            .map_err(io_error("truncated"))
+        Ok(())
+    }
+
+    /// Copies what is after `tail` to a new file beside the journal, durably, and names it.
+    fn keep_torn(&self, tail: &Tail) -> io::Result<PathBuf> {
+        let (path, mut torn) = self.create_torn(tail.sequence + 1)?;
+        let mut from = &self.file;
+        let copied = from
+            .seek(SeekFrom::Start(tail.offset))
+            .and_then(|_| io::copy(&mut from, &mut torn))
+            .and_then(|_| torn.sync_all())
+            .and_then(|()| sync_folder(path.parent().unwrap_or(Path::new(""))));
+        if copied.is_err() {
+            // The journal still has it all; every start would leave another part of it here.
+            drop(fs::remove_file(&path));
+        }
+        copied.map(|()| path)
+    }
+
+    /// A new file for what is left of that block. The same block may have been torn before.
+    fn create_torn(&self, sequence: u64) -> io::Result<(PathBuf, File)> {
+        let mut name = format!("{FILE_NAME}.torn-{sequence}");
+        for again in 2.. {
+            let path = self.path.with_file_name(&name);
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                created => return created.map(|file| (path, file)),
+            }
+            name = format!("{FILE_NAME}.torn-{sequence}-{again}");
+        }
+        unreachable!("there is always another number")
     }
 }
 
@@ -237,7 +278,8 @@ mod tests {
         fs::write(&path, b"").unwrap();
         // Not opened for writing: every write fails.
         let file = File::open(&path).unwrap();
-        let mut journal = FileJournal { file, tail: Some(Tail::default()), buffer: Vec::new() };
+        let tail = Some(Tail::default());
+        let mut journal = FileJournal { file, path: path.clone(), tail, buffer: Vec::new() };
 
         let error = journal.append(&Block::default()).unwrap_err();
         assert!(matches!(error, JournalError::Io { doing: "written", .. }), "{error}");

@@ -14,7 +14,6 @@ use crate::domain::Account;
 use crate::engine::Engine;
 use crate::error::LedgerError;
 use crate::journal::{Journal, JournalError, Replayed};
-use crate::recover;
 
 /// A journal in memory that writes a block each time it is told to, or fails.
 struct Gate {
@@ -111,6 +110,8 @@ async fn calls_that_come_while_a_block_is_written_share_the_next_ones() {
 async fn a_journal_that_fails_stops_the_ledger_for_good() {
     let Gated { engine, turns, blocks } = gated();
     assert_eq!(engine.health(), Ok(()));
+    let mut stopped = tokio::spawn(engine.stopped());
+    assert!(timeout(SOON, &mut stopped).await.is_err(), "it runs");
     let waiting: Vec<_> = (1..=20)
         .map(|number| {
             let engine = Arc::clone(&engine);
@@ -132,7 +133,21 @@ async fn a_journal_that_fails_stops_the_ledger_for_good() {
     assert_eq!(timeout(LONG, find(&engine, OTHER)).await.unwrap(), Err(LedgerError::Stopped));
     let health = engine.health().unwrap_err();
     assert!(health.contains("no space left"), "{health}");
+    assert_eq!(timeout(LONG, stopped).await.unwrap().unwrap(), health);
     assert!(blocks.lock().unwrap().is_empty());
+}
+
+/// A fault of the program ends the ledger as a fault of the disk does.
+#[tokio::test]
+async fn a_call_that_panics_stops_the_ledger() {
+    let Gated { engine, .. } = gated();
+    let stopped = engine.stopped();
+
+    let answer = engine.read(1, |_| panic!("a fault of the program")).await;
+
+    assert_eq!(answer, Err::<(), _>(LedgerError::Stopped));
+    assert_eq!(timeout(LONG, stopped).await.unwrap(), "the ledger has stopped");
+    assert_eq!(engine.health().unwrap_err(), "the ledger has stopped");
 }
 
 #[tokio::test]

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::engine::Engine;
-use crate::recover;
 
 /// Names the folder to the process that is killed.
 const FOLDER: &str = "LEDGER_TEST_KILLED_FOLDER";

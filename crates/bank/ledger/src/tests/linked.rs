@@ -1,8 +1,8 @@
 //! Linked groups of transfers.
 
 use super::*;
-use crate::domain::Record;
 use crate::domain::TransferRefusal::*;
+use crate::domain::{AccountRefusal, Record};
 
 fn linked(new: NewTransfer) -> NewTransfer {
     NewTransfer { linked: true, ..new }
@@ -80,6 +80,32 @@ fn a_group_sent_again_exists_as_a_whole() {
     let existing: Vec<_> = existing.collect();
     assert_eq!(bench.transfers(&group), existing);
     assert_eq!(bench.balances(OTHER), [0, 0, 0, 2]);
+}
+
+/// What the group itself would have created does not exist.
+#[test]
+fn a_group_that_names_an_id_twice_is_refused_and_leaves_nothing() {
+    let mut bench = Bench::new();
+    let failed = Outcome::Refused(LinkedEventFailed);
+    bench.accept(&transfer(1, OUTSIDE, OTHER, 1));
+    let twice = [
+        linked(transfer(1, OUTSIDE, OTHER, 1)),
+        linked(transfer(2, OUTSIDE, OTHER, 1)),
+        transfer(2, OUTSIDE, OTHER, 1),
+    ];
+    for _ in 0..2 {
+        assert_eq!(bench.transfers(&twice[1..]), [failed; 2]);
+        let outcomes = bench.transfers(&twice);
+        assert!(matches!(outcomes[0], Outcome::Exists(_)), "it is there: {outcomes:?}");
+        assert_eq!(outcomes[1..], [failed; 2]);
+    }
+    assert!(bench.state.transfer(tenant(0), id(2)).is_none());
+    assert_eq!(bench.balances(OTHER), [0, 0, 0, 1]);
+
+    let twice = [NewAccount { linked: true, ..account(50) }, account(50)];
+    let outcomes = bench.state.create_accounts(tenant(0), &twice, &mut bench.block);
+    assert_eq!(outcomes, [Outcome::Refused(AccountRefusal::LinkedEventFailed); 2]);
+    assert!(bench.state.account(tenant(0), id(50)).is_none());
 }
 
 #[test]

@@ -196,7 +196,8 @@ impl Model {
             let is = |status| move |answer: &Answer| answer.0 == status;
             if group.iter().any(is(CREATED)) && group.iter().any(is(exists)) {
                 self.go_back(&before);
-                group.iter_mut().filter(|answer| is(CREATED)(answer)).for_each(|a| *a = FAILED);
+                let is_new = |answer: &&mut Answer| answer.1 > Some(before.time);
+                group.iter_mut().filter(is_new).for_each(|answer| *answer = FAILED);
             }
             answers.extend(group);
         }

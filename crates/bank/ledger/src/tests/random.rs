@@ -9,7 +9,7 @@ use proptest::sample::select;
 use super::model::{Answer, Model};
 use super::*;
 use crate::domain::{AccountRefusal, ExternalId};
-use crate::journal::{FileJournal, Journal};
+use crate::journal::Journal;
 
 const TENANTS: u8 = 2;
 /// Ids of accounts; the first five exist from the beginning.
@@ -177,11 +177,50 @@ fn transfers() -> impl Strategy<Value = NewTransfer> {
         })
 }
 
+/// An item that may be linked to the next.
+trait Linked: Clone + std::fmt::Debug {
+    fn link(&mut self, linked: bool);
+}
+
+impl Linked for NewAccount {
+    fn link(&mut self, linked: bool) {
+        self.linked = linked;
+    }
+}
+
+impl Linked for NewTransfer {
+    fn link(&mut self, linked: bool) {
+        self.linked = linked;
+    }
+}
+
+/// Batches of less than `size` items and, in some, one of these a second time, often within one
+/// group.
+fn batches<T: Linked>(
+    items: impl Strategy<Value = T>,
+    size: usize,
+) -> impl Strategy<Value = Vec<T>> {
+    let index = any::<prop::sample::Index>;
+    let twice = prop::option::weighted(0.3, (index(), index(), any::<bool>()));
+    (prop::collection::vec(items, 1..size), twice).prop_map(|(mut batch, twice)| {
+        if let Some((item, copy, is_group)) = twice {
+            let item = item.index(batch.len());
+            let copy = item + 1 + copy.index(batch.len() - item);
+            batch.insert(copy, batch[item].clone());
+            if is_group {
+                batch[item..copy].iter_mut().for_each(|item| item.link(true));
+                batch[copy].link(false);
+            }
+        }
+        batch
+    })
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        2 => (0..TENANTS, prop::collection::vec(accounts(), 1..5))
+        2 => (0..TENANTS, batches(accounts(), 5))
             .prop_map(|(tenant, batch)| Step::Accounts(tenant, batch)),
-        10 => (0..TENANTS, prop::collection::vec(transfers(), 1..8))
+        10 => (0..TENANTS, batches(transfers(), 8))
             .prop_map(|(tenant, batch)| Step::Transfers(tenant, batch)),
         3 => (any::<prop::sample::Index>(), any::<prop::sample::Index>(), changes())
             .prop_map(|(batch, item, change)| Step::Again(batch, item, change)),
@@ -205,7 +244,7 @@ impl Trio {
     /// Begins with accounts for every tenant, so that transfers have something to move.
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut journal = FileJournal::open(folder.path()).unwrap();
+        let mut journal = FileJournal::open(folder.path(), true).unwrap();
         journal.replay(&mut |_| Ok(())).unwrap();
         let (bench, model) = (Bench::default(), Model::default());
         let mut trio = Self { bench, journal, model, now: SECOND, sent: Vec::new(), folder };
@@ -373,7 +412,7 @@ proptest! {
         trio.check_all();
 
         drop(trio.journal);
-        let (mut recovered, _) = crate::recover(trio.folder.path()).unwrap();
+        let (mut recovered, _) = recover(trio.folder.path()).unwrap();
         // The block that was just begun may have ended holds, and is not written.
         recovered.replay(&trio.bench.block).unwrap();
         prop_assert_eq!(recovered.facts(), trio.bench.state.facts());

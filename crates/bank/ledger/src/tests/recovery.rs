@@ -1,12 +1,12 @@
 //! What a restart finds in the journal's file.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::domain::Record;
-use crate::journal::{FileJournal, Journal, JournalError};
-use crate::recover;
+use crate::journal::Journal;
 
 /// A folder with a journal of three blocks.
 struct Journaled {
@@ -79,10 +79,18 @@ fn a_restart_gives_the_same_state() {
 fn a_last_block_cut_at_any_byte_is_dropped_and_written_again() {
     let journaled = journaled();
     for length in journaled.ends[1]..journaled.ends[2] {
+        let torn = &journaled.bytes[journaled.ends[1]..length];
+        let kept = journaled.folder.path().join("ledger.journal.torn-3");
         let (state, mut journal) = journaled.recover_from(&journaled.bytes[..length]).unwrap();
         assert_eq!(state.facts(), journaled.states[1].facts(), "cut at {length}");
         let left = fs::metadata(file(journaled.folder.path())).unwrap().len();
         assert_eq!(left, journaled.ends[1] as u64);
+        assert_eq!(kept.exists(), !torn.is_empty());
+        if !torn.is_empty() {
+            assert_eq!(fs::read(&kept).unwrap(), torn);
+            assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+            fs::remove_file(kept).unwrap();
+        }
 
         let mut bench = Bench { state, block: Block::default() };
         bench.at(9 * SECOND);
@@ -99,11 +107,15 @@ fn a_last_block_cut_at_any_byte_is_dropped_and_written_again() {
 fn a_last_block_with_a_hole_is_dropped() {
     let journaled = journaled();
     let last = journaled.ends[1];
-    for hole in [last..last + 64, last + 64..last + 144, last + 144..last + 200] {
+    let holes = [last..last + 64, last + 64..last + 144, last + 144..last + 200];
+    // Each is kept, though the block before it in that place was kept too.
+    for (hole, kept) in holes.into_iter().zip(["torn-3", "torn-3-2", "torn-3-3"]) {
         let mut bytes = journaled.bytes.clone();
         bytes[hole.clone()].fill(0);
         let (state, _) = journaled.recover_from(&bytes).unwrap();
         assert_eq!(state.facts(), journaled.states[1].facts(), "{hole:?}");
+        let kept = journaled.folder.path().join(format!("ledger.journal.{kept}"));
+        assert_eq!(fs::read(kept).unwrap(), bytes[last..]);
     }
 }
 
@@ -187,20 +199,37 @@ fn a_block_that_cannot_have_happened_is_refused() {
     }
 }
 
+/// A volume that is not mounted is an empty folder, or none.
+#[test]
+fn a_missing_journal_is_created_only_when_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for missing in [folder.path().to_owned(), folder.path().join("volume")] {
+        let error = crate::recover(&missing, false).unwrap_err().to_string();
+        for part in [&*missing.join("ledger.journal").to_string_lossy(), "empty", "ledger.create"] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is created");
+
+    let path = folder.path().join("volume");
+    crate::recover(&path, true).unwrap();
+    crate::recover(&path, false).unwrap();
+}
+
 #[test]
 fn two_cannot_write_one_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let first = FileJournal::open(folder.path()).unwrap();
-    let second = FileJournal::open(folder.path()).unwrap_err();
+    let first = FileJournal::open(folder.path(), true).unwrap();
+    let second = FileJournal::open(folder.path(), true).unwrap_err();
     assert!(matches!(second, JournalError::Locked(_)), "{second}");
     drop(first);
-    FileJournal::open(folder.path()).unwrap();
+    FileJournal::open(folder.path(), true).unwrap();
 }
 
 #[test]
 fn a_journal_is_replayed_before_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut journal = FileJournal::open(folder.path()).unwrap();
+    let mut journal = FileJournal::open(folder.path(), true).unwrap();
     let error = journal.append(&Block::default()).unwrap_err();
     assert!(matches!(error, JournalError::Closed), "{error}");
 }

@@ -58,9 +58,18 @@ fn amounts_are_read_digit_by_digit() {
         (" 1", None),
         ("", None),
     ] {
-        let read = amount(text, Currency::BRL).ok().map(Money::minor);
+        let read = amount(text, Money::new(i64::MAX, Currency::BRL)).ok().map(Money::minor);
         assert_eq!(read, minor, "{text:?}");
     }
+}
+
+#[test]
+fn an_amount_has_a_bound() {
+    let max = Money::new(10_000, Currency::BRL);
+    assert!(amount("100.00", max).is_ok());
+    let refused = tonic::Status::from(amount("100.01", max).unwrap_err());
+    assert_eq!(mesh::error::reason(&refused).as_deref(), Some("INVALID_AMOUNT"));
+    assert!(refused.message().ends_with("at most 100.00"), "{}", refused.message());
 }
 
 /// L-41.

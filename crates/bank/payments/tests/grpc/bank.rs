@@ -7,6 +7,8 @@ use auth::{Role, TenantId, UserId};
 use chrono::Utc;
 use clock::Clock;
 use contracts::accounts::v1::accounts_service_server::AccountsServiceServer;
+use contracts::ledger::v1::LookupAccountsRequest;
+use contracts::ledger::v1::ledger_service_client::LedgerServiceClient;
 use contracts::ledger::v1::ledger_service_server::LedgerServiceServer;
 use contracts::payments::v1::payments_service_client::PaymentsServiceClient;
 use contracts::payments::v1::{
@@ -70,8 +72,6 @@ impl Bank {
     pub(crate) async fn start_with(config: Config) -> Self {
         let kit = Testkit::start().await;
         let (ledger, accounts) = (FakeLedger::default(), FakeAccounts::default());
-        let service = mesh::Service::new("ledger").mount(LedgerServiceServer::new(ledger.clone()));
-        kit.serve(&kit.mesh("ledger"), service).await;
         let service =
             mesh::Service::new("accounts").mount(AccountsServiceServer::new(accounts.clone()));
         kit.serve(&kit.mesh("accounts"), service).await;
@@ -81,8 +81,39 @@ impl Bank {
         let clock = Clock::manual(Utc::now());
         let replicas = Vec::new();
         let bank = Self { kit, mesh, gateway, database, config, ledger, accounts, clock, replicas };
+        bank.serve_ledger().await;
         bank.serve_payments().await;
         bank
+    }
+
+    pub(crate) async fn serve_ledger(&self) {
+        let ledger = LedgerServiceServer::new(self.ledger.clone());
+        let service = mesh::Service::new("ledger").mount(ledger);
+        self.kit.serve(&self.kit.mesh("ledger"), service).await;
+    }
+
+    /// Stops the ledger and waits until payments have seen that it is away.
+    pub(crate) async fn stop_ledger(&self) {
+        self.kit.stop("ledger").await;
+        let mut client = LedgerServiceClient::new(self.mesh.channel("ledger"));
+        let waiting = async {
+            loop {
+                let request = LookupAccountsRequest::default();
+                let call = async { client.lookup_accounts(request).await };
+                let refused = Context::system(TenantId::DEFAULT).scope(call).await.unwrap_err();
+                if mesh::error::surely_not_sent(&refused) {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("the ledger is away");
+    }
+
+    /// Runs a statement as the owner of the tables.
+    pub(crate) async fn run(&self, statement: &'static str) {
+        let mut txn = self.database.begin(TenantId::DEFAULT).await.unwrap();
+        sqlx::query(statement).execute(&mut *txn).await.unwrap();
+        txn.commit().await.unwrap();
     }
 
     /// Serves payments where callers find them.

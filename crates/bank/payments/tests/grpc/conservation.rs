@@ -96,7 +96,10 @@ async fn take(
             let amount = Money::new(*cents, Currency::BRL).to_string();
             let asked = order(*kind, Some(&customers[*to]), &amount);
             match customers[*from].create(asked).await {
-                Ok(row) => Some((row.id.clone(), Some(row.status()))),
+                Ok(row) => {
+                    let end = Some(row.status()).filter(|it| *it != TransactionStatus::Pending);
+                    Some((row.id, end))
+                }
                 Err(status) => refused(&status),
             }
         }

@@ -81,7 +81,9 @@ async fn amounts_are_exact_or_refused() {
     for (text, expected) in [
         ("100.5", Ok("100.50")),
         ("100.50", Ok("100.50")),
-        ("9999999999999999", Ok("9999999999999999.00")),
+        ("1000000000", Ok("1000000000.00")),
+        ("1000000000.01", Err("INVALID_AMOUNT")),
+        ("9999999999999999", Err("INVALID_AMOUNT")),
         ("0", Err("INVALID_AMOUNT")),
         ("0.001", Err("INVALID_AMOUNT")),
         ("-1", Err("INVALID_FIELD")),

@@ -6,6 +6,7 @@ mod conservation;
 mod create;
 mod fakes;
 mod idempotency;
+mod log;
 mod reading;
 mod recovery;
 mod reversal;

@@ -17,6 +17,7 @@ pub(crate) const MODULES: [&str; 6] =
 /// Settings of a mesh in production, but for its addresses; people may come as often as they like.
 const SETTINGS: &str = "
     ledger.journal = '.malha/ledger'
+    ledger.create = true
     identity.key_encryption_key = '.malha/identity.key'
     payments.customer_cash = true
     gateway.tls = { certificate = '.malha/certs/edge.pem', key = '.malha/certs/edge.key' }

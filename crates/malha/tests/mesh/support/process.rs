@@ -65,7 +65,12 @@ impl Malha {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());
-        eventually("SIGTERM ends it", async || self.child.try_wait().unwrap().is_some()).await;
+        self.end().await
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(&mut self) -> ExitStatus {
+        eventually("it ends", async || self.child.try_wait().unwrap().is_some()).await;
         self.child.wait().unwrap()
     }
 }

@@ -63,7 +63,8 @@ fn layers(
         .map_err(|never: Infallible| match never {})
 }
 
-/// Serves until `stop`, then lets the calls in flight finish within the drain time.
+/// Serves until `stop` or until the service cannot go on, then lets the calls in flight finish
+/// within the drain time.
 ///
 /// When it returns, or is dropped, nothing of the service is left: no task, no connection.
 pub(crate) async fn serve(
@@ -74,7 +75,8 @@ pub(crate) async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), MeshError> {
-    let Service { name, mut routes, mounted, checks, tasks, .. } = service;
+    let Service { name, mut routes, mounted, checks, tasks, fatal, .. } = service;
+    let stop = stop.child_token();
     // Lends its name to the log lines of whatever runs inside.
     let span = tracing::info_span!("service", service = name);
     let health = Arc::new(Health::new(&name, &mounted, checks).await);
@@ -97,7 +99,7 @@ pub(crate) async fn serve(
         stop.cancelled().await;
         tokio::time::sleep(limits.drain_time).await;
     };
-    let work = async {
+    let work = Box::pin(async {
         tokio::select! {
             served = serving => served.map_err(MeshError::from),
             () = overdue => {
@@ -105,8 +107,28 @@ pub(crate) async fn serve(
                 Ok(())
             }
         }
+    });
+    until_fatal(work, fatal, &stop).instrument(span).await
+}
+
+/// Finishes `work`, which ends soon after `stop`. When `fatal` comes first, it stops the work and
+/// is its error.
+async fn until_fatal(
+    mut work: impl Future<Output = Result<(), MeshError>> + Unpin,
+    fatal: impl Future<Output = String>,
+    stop: &CancellationToken,
+) -> Result<(), MeshError> {
+    let reason = tokio::select! {
+        biased;
+        served = &mut work => return served,
+        // What is taken down in order may look like a failure.
+        () = stop.cancelled() => return work.await,
+        reason = fatal => reason,
     };
-    work.instrument(span).await
+    tracing::error!(reason, "the service cannot go on");
+    stop.cancel();
+    work.await?;
+    Err(MeshError::Fatal(reason))
 }
 
 /// Starts what runs beside the calls. It ends when the set is dropped.

@@ -1,6 +1,7 @@
 //! What a member serves.
 
 use std::convert::Infallible;
+use std::future::pending;
 
 use auth::TokenVerifier;
 use futures::future::BoxFuture;
@@ -19,6 +20,8 @@ pub struct Service {
     pub(crate) checks: Vec<Check>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) verifier: Option<TokenVerifier>,
+    /// Resolves, to why, when the service cannot go on.
+    pub(crate) fatal: BoxFuture<'static, String>,
 }
 
 /// A dependency and how to ask for its health.
@@ -43,6 +46,7 @@ impl Service {
             checks: Vec::new(),
             tasks: Vec::new(),
             verifier: None,
+            fatal: Box::pin(pending()),
         }
     }
 
@@ -87,6 +91,23 @@ impl Service {
     /// Verifies users' tokens with `verifier`, in place of the keys that identity publishes.
     pub fn verifier(mut self, verifier: TokenVerifier) -> Self {
         self.verifier = Some(verifier);
+        self
+    }
+
+    /// Ends the service when `failure` resolves, to why it cannot go on: calls in flight finish
+    /// within the drain time, then serving it fails with [`MeshError::Fatal`]. For what only a
+    /// restart can mend; name a dependency that may come back with [`check`](Self::check). Of
+    /// several the first one counts, and none once the service is told to stop.
+    ///
+    /// [`MeshError::Fatal`]: crate::MeshError::Fatal
+    pub fn fatal(mut self, failure: impl Future<Output = String> + Send + 'static) -> Self {
+        let others = self.fatal;
+        self.fatal = Box::pin(async move {
+            tokio::select! {
+                reason = others => reason,
+                reason = failure => reason,
+            }
+        });
         self
     }
 

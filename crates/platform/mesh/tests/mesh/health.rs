@@ -1,10 +1,15 @@
 //! Health, reflection and background tasks.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use auth::TenantId;
 use futures::StreamExt;
-use mesh::Service;
+use mesh::{Context, MeshError, Service};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -114,6 +119,85 @@ async fn background_work_is_started_again_when_it_ends_or_panics() {
 
     eventually("it ran three times", || async { runs.get() >= 3 }).await;
     assert!(!served.task.is_finished());
+}
+
+/// A served service with one call in flight.
+struct Busy {
+    served: Served,
+    call: JoinHandle<Result<(), tonic::Status>>,
+    /// Lets the call finish.
+    answer: Arc<Notify>,
+}
+
+async fn busy(service: Service) -> Busy {
+    let world = World::new(&["accounts", "identity"]);
+    let [entered, answer] = [(); 2].map(|()| Arc::new(Notify::new()));
+    let notifies = (Arc::clone(&entered), Arc::clone(&answer));
+    let slow = Accounts::new(move |_| {
+        let (entered, answer) = notifies.clone();
+        async move {
+            entered.notify_one();
+            answer.notified().await;
+            Ok(())
+        }
+    });
+    let served = serve(&world.join("accounts"), service.mount(slow)).await;
+    let caller = world.caller("identity", "accounts", &[served.address]);
+    let mut client = AccountsClient::new(caller.channel("accounts"));
+    let call = tokio::spawn(async move {
+        let opened = client.open_account(OpenAccountRequest::default());
+        Context::system(TenantId::DEFAULT).scope(opened).await.map(drop)
+    });
+    entered.notified().await;
+    Busy { served, call, answer }
+}
+
+impl Busy {
+    /// Waits until it drains, then lets it finish, and returns how serving ended.
+    async fn end(self) -> Result<(), MeshError> {
+        let Self { served, call, answer } = self;
+        eventually("it takes no more calls", || async {
+            TcpStream::connect(served.address).await.is_err()
+        })
+        .await;
+        assert!(!served.task.is_finished(), "a call is in flight");
+        answer.notify_one();
+        call.await.unwrap().expect("it was in flight");
+        served.task.await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn service_that_cannot_go_on_answers_its_calls_and_ends_with_the_reason() {
+    let (fail, failed) = oneshot::channel::<String>();
+    let failed = async move { failed.await.unwrap() };
+    let busy = busy(Service::new("accounts").fatal(failed).fatal(pending())).await;
+
+    fail.send("the disk is full".to_owned()).unwrap();
+
+    let error = busy.end().await.unwrap_err();
+    assert!(matches!(&error, MeshError::Fatal(reason) if reason == "the disk is full"));
+    assert_eq!(error.to_string(), "the disk is full");
+}
+
+/// What a service owns falls apart when it is taken down: that is no failure.
+#[tokio::test]
+async fn service_that_is_told_to_stop_has_not_failed() {
+    let (owned, gone) = oneshot::channel::<()>();
+    let owned = Arc::new(owned);
+    let worker = move || {
+        let owned = Arc::clone(&owned);
+        async move {
+            pending::<()>().await;
+            drop(owned);
+        }
+    };
+    let gone = async move { gone.await.unwrap_err().to_string() };
+    let busy = busy(Service::new("accounts").task("worker", worker).fatal(gone)).await;
+
+    busy.served.stop.cancel();
+
+    busy.end().await.unwrap();
 }
 
 #[tokio::test]
