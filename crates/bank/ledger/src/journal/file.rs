@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tracing::{error, warn};
@@ -15,6 +15,10 @@ use crate::domain::Block;
 
 /// Name of the file in its folder.
 const FILE_NAME: &str = "ledger.journal";
+
+/// How long another process may hold the journal before we give up, and how often we look.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A journal in one file, which no other process can write while this one lives.
 #[derive(Debug)]
@@ -73,7 +77,7 @@ impl FileJournal {
             }
             opened => opened.map_err(io_error("opened"))?,
         };
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(JournalError::Locked(path)),
             Err(TryLockError::Error(source)) => return Err(io_error("locked")(source)),
@@ -254,6 +258,19 @@ fn create_folder(folder: &Path) -> io::Result<()> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => sync_folder(above),
+    }
+}
+
+/// Takes the file for ourselves. Who held it before may be about to end.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            locked => return locked,
+        }
     }
 }
 
