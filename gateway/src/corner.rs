@@ -1,6 +1,6 @@
 //! The test contract of `tests/proto`, with every corner of the transcoder.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use prost_reflect::{DescriptorPool, MessageDescriptor};
@@ -8,7 +8,7 @@ use prost_reflect::{DescriptorPool, MessageDescriptor};
 /// The test contract with its imports.
 pub(crate) fn pool() -> &'static DescriptorPool {
     static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-        let gateway = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let gateway = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
         let folders = [gateway.join("tests/proto"), gateway.join("../proto")];
         let mut compiler = protox::Compiler::new(folders).unwrap();
         compiler.include_imports(true).open_file("corner.proto").unwrap();

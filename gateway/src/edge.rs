@@ -120,7 +120,7 @@ impl Edge {
         response
     }
 
-    /// The pipeline. Each step may end it with a problem; their order is the design's.
+    /// The pipeline. Each step may end it with a problem; the order matters.
     async fn carry_out<B>(
         &self,
         exchange: &mut Exchange,

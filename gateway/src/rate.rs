@@ -250,7 +250,7 @@ mod tests {
         class.count(caller, now).wait.is_none()
     }
 
-    /// L-06, CONFLICTS 1: 100 per minute and 1000 per 15 minutes at once.
+    /// L-06, B-02: 100 per minute and 1000 per 15 minutes at once.
     #[test]
     fn every_window_must_admit_and_refusals_count_in_none() {
         let windows = [Window::new(2, SECOND), Window::new(3, 60 * SECOND)];

@@ -1,14 +1,15 @@
 //! Running other programs, at the root of the workspace.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// Root of the workspace.
-pub(crate) fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+/// Root of the workspace, as cargo tells whoever it runs: the place where this program was built may
+/// be another checkout that shared a build folder.
+pub(crate) fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(PathBuf::new, PathBuf::from).join("..")
 }
 
 /// Runs a program to its end; its failure is an error.

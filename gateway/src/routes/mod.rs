@@ -258,7 +258,7 @@ mod tests {
         }
     }
 
-    /// L-09, L-12 to L-16: paths of the seeds.
+    /// L-09, L-12 to L-16: the paths promised.
     #[test]
     fn the_paths_of_the_contracts_lead_to_their_methods() {
         let routes = routes();

@@ -226,7 +226,7 @@ async fn the_correlation_id_goes_from_the_client_to_the_service_and_back() {
     assert_eq!(&*house.calls.last().0.correlation_id, made);
 }
 
-/// CONFLICTS 15: a client says of itself only what its token proves.
+/// K-39: a client says of itself only what its token proves.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_client_says_of_itself_is_passed_on() {
     let house = House::start().await;

@@ -171,7 +171,7 @@ mod tests {
         key("key", &read(request).unwrap()).unwrap().fingerprint
     }
 
-    /// CONFLICTS 30: a key is bound to what it was used for, not to how that was written.
+    /// K-35: a key is bound to what it was used for, not to how that was written.
     #[test]
     fn a_fingerprint_is_that_of_the_content() {
         let first = fingerprint(request());

@@ -22,7 +22,7 @@ async fn a_repeat_returns_the_first_transaction() {
     assert_eq!(bank.balance(&bob), 400);
 }
 
-/// CONFLICTS 30: the answer of a key is never given to another request.
+/// K-36: the answer of a key is never given to another request.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_used_for_another_request_is_refused() {
     let bank = Bank::start().await;

@@ -220,7 +220,7 @@ async fn recovery_leaves_young_payments_to_their_requests() {
     assert_eq!(bank.balance(&bob), 400);
 }
 
-/// CONFLICTS 31: several workers share what is due; none of it is left, none taken up twice.
+/// K-31: several workers share what is due; none of it is left, none taken up twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_share_the_recovery() {
     let mut bank = Bank::start().await;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::bank::{Bank, order};
 use crate::fakes::Mode;
 
-/// L-39: every column that the seed names.
+/// L-39: every column promised.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_has_the_columns_of_the_seed() {
     let bank = Bank::start().await;
