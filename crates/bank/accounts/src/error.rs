@@ -51,6 +51,12 @@ impl AccountError {
     }
 }
 
+impl From<sqlx::Error> for AccountError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl From<AccountError> for Status {
     fn from(error: AccountError) -> Self {
         let (code, reason) = error.code_and_reason();

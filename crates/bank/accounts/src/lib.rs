@@ -28,9 +28,6 @@ use crate::store::Store;
 
 pub use config::{Config, ConfigError};
 
-/// Tables of this service.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
-
 /// Accounts that are remembered.
 const KNOWN_MAX: u64 = 100_000;
 
@@ -53,7 +50,7 @@ pub async fn start(
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
     let settings = Settings::try_from(config)?;
-    database.migrate(&MIGRATIONS).await?;
+    database.migrate(&sqlx::migrate!()).await?;
     let check = database.check();
     let accounts = Accounts {
         settings,

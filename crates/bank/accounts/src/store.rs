@@ -45,14 +45,13 @@ impl Store {
         .bind(agency)
         .bind(now)
         .fetch_optional(&mut *transaction)
-        .await
-        .map_err(store_error)?;
+        .await?;
         let account = match inserted {
             Some(account) => Some(account),
             // Somebody else was faster.
             None => account_fetch_in_txn(&mut transaction, owner, currency).await?,
         };
-        transaction.commit().await.map_err(store_error)?;
+        transaction.commit().await?;
         // Accounts are never deleted: the one in the way is still there.
         account.ok_or(AccountError::NotFound)
     }
@@ -71,9 +70,8 @@ impl Store {
         .bind(id)
         .bind(now)
         .fetch_one(&mut *transaction)
-        .await
-        .map_err(store_error)?;
-        transaction.commit().await.map_err(store_error)?;
+        .await?;
+        transaction.commit().await?;
         Ok(account)
     }
 
@@ -94,7 +92,7 @@ impl Store {
         .bind(currency.code())
         .fetch_all(&mut *transaction)
         .await
-        .map_err(store_error)
+        .map_err(AccountError::from)
     }
 
     /// The open accounts of one user, oldest first.
@@ -111,7 +109,7 @@ impl Store {
         .bind(owner.as_uuid())
         .fetch_all(&mut *transaction)
         .await
-        .map_err(store_error)
+        .map_err(AccountError::from)
     }
 }
 
@@ -125,11 +123,7 @@ async fn account_fetch_in_txn(
         .bind(currency.code())
         .fetch_optional(connection)
         .await
-        .map_err(store_error)
-}
-
-fn store_error(error: sqlx::Error) -> AccountError {
-    storage::Error::from(error).into()
+        .map_err(AccountError::from)
 }
 
 impl FromRow<'_, PgRow> for Account {

@@ -37,6 +37,12 @@ impl CustomerError {
     }
 }
 
+impl From<sqlx::Error> for CustomerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 impl From<CustomerError> for Status {
     fn from(error: CustomerError) -> Self {
         let (code, reason) = error.code_and_reason();

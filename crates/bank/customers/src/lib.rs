@@ -19,9 +19,6 @@ use storage::Database;
 
 pub use config::Config;
 
-/// Tables of this service.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
-
 /// Why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -37,7 +34,7 @@ pub async fn start(
     database: Database,
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
-    database.migrate(&MIGRATIONS).await?;
+    database.migrate(&sqlx::migrate!()).await?;
     let check = database.check();
     let customers = service::Customers::new(store::Store::new(database), clock);
     Ok(mesh::Service::new("customers")

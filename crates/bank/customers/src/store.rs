@@ -43,13 +43,12 @@ impl Store {
         .bind(customer.created_at)
         .bind(customer.updated_at)
         .fetch_optional(&mut *transaction)
-        .await
-        .map_err(store_error)?;
+        .await?;
         let stored = match inserted {
             Some(customer) => Some(customer),
             None => customer_fetch_in_txn(&mut transaction, customer.id).await?,
         };
-        transaction.commit().await.map_err(store_error)?;
+        transaction.commit().await?;
         // Profiles are never deleted: what was in the way, if not this id, was the address.
         stored.ok_or(CustomerError::EmailTaken)
     }
@@ -90,9 +89,8 @@ impl Store {
         .bind(changes.banking_details.as_ref().map(Json))
         .bind(now)
         .fetch_optional(&mut *transaction)
-        .await
-        .map_err(store_error)?;
-        transaction.commit().await.map_err(store_error)?;
+        .await?;
+        transaction.commit().await?;
         Ok(customer)
     }
 }
@@ -105,11 +103,7 @@ async fn customer_fetch_in_txn(
         .bind(id.as_uuid())
         .fetch_optional(connection)
         .await
-        .map_err(store_error)
-}
-
-fn store_error(error: sqlx::Error) -> CustomerError {
-    storage::Error::from(error).into()
+        .map_err(CustomerError::from)
 }
 
 impl FromRow<'_, PgRow> for Customer {

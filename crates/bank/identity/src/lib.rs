@@ -27,7 +27,6 @@ use auth::{TokenVerifier, VerifierConfig};
 use clock::Clock;
 use contracts::identity::v1::identity_service_server::IdentityServiceServer;
 use mesh::Mesh;
-use sqlx::migrate::Migrator;
 use storage::Database;
 
 pub use config::{Config, LockoutConfig, PasswordConfig};
@@ -41,9 +40,6 @@ use provisioning::Provisioning;
 use secrets::Secrets;
 use service::Grpc;
 use store::Store;
-
-/// The schema.
-pub static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Brings the schema up to date, makes the first signing key, and returns the service to be served.
 ///
@@ -59,7 +55,7 @@ pub async fn start(
     })?;
     let secrets = Arc::new(secrets);
     let passwords = Passwords::new(&config.passwords).map_err(|_| StartError::Passwords)?;
-    database.migrate(&MIGRATIONS).await?;
+    database.migrate(&sqlx::migrate!()).await?;
     let check = database.check();
     let store = Store::new(database);
     let keys = SigningKeys::start(store.clone(), Arc::clone(&secrets), clock.clone(), &config);

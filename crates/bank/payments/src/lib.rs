@@ -31,9 +31,6 @@ use storage::Database;
 
 pub use config::Config;
 
-/// Tables of payments.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
-
 /// Why payments could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -59,7 +56,7 @@ pub async fn start(
 ) -> Result<mesh::Service, StartError> {
     let amount_max = amount_max(&config)?;
     let currency = amount_max.currency();
-    database.migrate(&MIGRATIONS).await?;
+    database.migrate(&sqlx::migrate!()).await?;
     let check = database.check();
     let accounts =
         accounts::Accounts::new(mesh.channel("accounts"), currency, config.accounts_cached_max);
