@@ -22,7 +22,16 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut own = compiler.file_descriptor_set();
     own.file.retain(|file| file.package() != "buf.validate");
-    tonic_prost_build::configure().include_file("contracts.rs").compile_fds(own)?;
+    tonic_prost_build::configure()
+        .include_file("contracts.rs")
+        // A test's stand-in for a service implements what it is asked. That the services implement
+        // everything is a test of the whole mesh.
+        .generate_default_stubs(true)
+        // Taken out of the message as it arrived, not copied.
+        .bytes(".malha.ledger.v1.CreateTransfersRequest")
+        // Keys ascending, as the journal keeps them.
+        .btree_map(".malha.ledger.v1")
+        .compile_fds(own)?;
     prost_protovalidate_build::Builder::new()
         .file_descriptor_set_path(&descriptors)?
         .fail_on_runtime_only(true)

@@ -34,17 +34,32 @@ enum Command {
     Check,
     /// Kill every process of the mesh at random under load, and count the money.
     Crash {
-        /// Rounds of 10,000 transfers each.
+        /// Rounds, of 10,000 transfers each through the whole mesh.
         #[arg(long, default_value_t = 20)]
         rounds: u32,
+        /// Kill the ledger alone, under batches as fast as it takes them.
+        #[arg(long)]
+        ledger: bool,
     },
-    /// Run a benchmark beside its peer: `edge`.
+    /// Run random histories of the ledger, with crashes and failing disks, against its model.
+    Simulate {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// Seed of the first one.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+    },
+    /// Run a benchmark beside its peer: `edge`, `ledger`.
     Bench {
         /// Which one.
         name: String,
         /// Print one JSON object per figure.
         #[arg(long)]
         json: bool,
+        /// Less of it: to see that it works, not to quote.
+        #[arg(long)]
+        quick: bool,
     },
     /// List the numbered promises with the tests that name them.
     Promises {
@@ -76,17 +91,23 @@ fn run(command: Command) -> Result<()> {
             cargo(["test", "--workspace"])
         }
         Command::Check => check(),
-        Command::Crash { rounds } => {
+        Command::Crash { rounds, ledger } => {
             install::postgresql()?;
-            crash(rounds)
+            crash(rounds, ledger)
         }
-        Command::Bench { name, json } => {
+        Command::Simulate { seeds, first } => {
+            let (seeds, first) = (seeds.to_string(), first.to_string());
+            let command = ["run", "--release", "--quiet", "--package", "simulation", "--"];
+            cargo(command.into_iter().chain(["--seeds", &seeds, "--first", &first]))
+        }
+        Command::Bench { name, json, quick } => {
             install::postgresql()?;
             install::wrk()?;
             cargo(["build", "--release", "--package", "malha"])?;
             let mut arguments =
                 vec!["run", "--release", "--quiet", "--package", "bench", "--", name.as_str()];
             arguments.extend(json.then_some("--json"));
+            arguments.extend(quick.then_some("--quick"));
             cargo(arguments)
         }
         Command::Promises { open } => promises::list(open),
@@ -104,10 +125,16 @@ fn check() -> Result<()> {
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
 }
 
-fn crash(rounds: u32) -> Result<()> {
+fn crash(rounds: u32, ledger: bool) -> Result<()> {
+    // The full load of the ledger is that of an optimised one.
+    let (profile, tests) = if ledger { ("release", "ledger_kill::") } else { ("test", "crash::") };
     run::run_with(
         "cargo",
-        ["test", "--package", "malha", "--test", "mesh", "--", "crash::", "--nocapture"],
+        [
+            ["test", "--profile", profile, "--package", "malha", "--test", "mesh"].as_slice(),
+            &["--", tests, "--nocapture"],
+        ]
+        .concat(),
         &[("MALHA_CRASH_ROUNDS", &rounds.to_string())],
     )
 }

@@ -5,10 +5,12 @@ mod config;
 mod database;
 mod dev;
 mod keys;
+mod ledger;
 mod serve;
 mod token;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -48,10 +50,13 @@ enum Command {
     /// Prepare the database.
     #[command(subcommand)]
     Database(database::Database),
+    /// Verify, prove, copy, export and fill a ledger by its files.
+    #[command(subcommand)]
+    Ledger(Box<ledger::Ledger>),
 }
 
-/// Runs one command.
-pub(crate) async fn run(cli: Cli) -> Result<()> {
+/// Runs one command and says what the process ends with.
+pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
     let file = cli.config.as_deref();
     match cli.command {
         Command::Dev(dev) => dev.run(file).await,
@@ -61,5 +66,7 @@ pub(crate) async fn run(cli: Cli) -> Result<()> {
         Command::Token(token) => token.run(&Settings::load("", file)?).await,
         Command::Keys(keys) => keys.run(&Settings::load("", file)?).await,
         Command::Database(database) => database.run(&Settings::load("", file)?).await,
-    }
+        Command::Ledger(ledger) => return ledger.run().await,
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -50,7 +50,7 @@ pub(crate) const MODULES: &[Module] = &[
     Module {
         name: "gateway",
         port: None,
-        calls: &["identity", "customers", "accounts", "payments"],
+        calls: &["identity", "customers", "accounts", "payments", "ledger"],
         start: Start::Edge,
     },
     Module {

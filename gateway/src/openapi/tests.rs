@@ -60,6 +60,12 @@ fn operations_say_who_may_call_and_what_they_answer() {
         json!({})
     );
 
+    // Services need no user, but they do not come this way.
+    let move_money = &document["paths"]["/v1/ledger/transfers"]["post"];
+    assert_eq!(move_money["security"], json!([{"bearer": []}]));
+    assert_eq!(move_money["x-roles"], json!(["ADMIN", "OPERATOR"]));
+    assert!(move_money["responses"]["401"].is_object());
+
     let create = &document["paths"]["/transactions"]["post"];
     assert!(
         create["parameters"].as_array().unwrap().iter().any(|p| p["name"] == "Idempotency-Key")

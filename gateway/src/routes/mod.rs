@@ -5,7 +5,7 @@ mod template;
 
 use std::sync::Arc;
 
-use contracts::policy::{self, Access, MethodPolicy};
+use contracts::policy::{self, MethodPolicy};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 use prost_reflect::{DescriptorPool, FieldDescriptor, MethodDescriptor, ServiceDescriptor};
@@ -215,8 +215,8 @@ impl Route {
             return Err("a streaming method cannot have one yet".to_owned());
         }
         let policy = policy::of_method(method).ok_or("the method states no policy")?;
-        if !matches!(policy.access, Access::Public | Access::Authenticated) {
-            return Err("only a public or authenticated method may have one".to_owned());
+        if !policy.admits_route() {
+            return Err("the method is not for users".to_owned());
         }
         let upstream =
             upstream_of(method.parent_service()).ok_or("its package names no service")?;
@@ -272,6 +272,11 @@ mod tests {
             (Method::GET, "/users/me/balance", "GetBalance"),
             (Method::POST, "/transactions", "CreateTransaction"),
             (Method::GET, "/transactions/7", "GetTransaction"),
+            (Method::POST, "/v1/ledger/accounts", "CreateAccounts"),
+            (Method::POST, "/v1/ledger/accounts:update", "UpdateAccounts"),
+            (Method::GET, "/v1/ledger/accounts/7/history", "ListAccountHistory"),
+            (Method::POST, "/v1/ledger/transfers/7/void", "VoidHold"),
+            (Method::GET, "/v1/ledger/head", "GetHead"),
             (Method::GET, "/.well-known/jwks.json", "GetJwks"),
             (Method::GET, "/health", "/health"),
         ];

@@ -25,9 +25,12 @@ async fn refused(house: &House, token: &str, reason: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_needs_a_user_needs_a_token() {
     let house = House::start().await;
-    let response = house.request(Method::GET, "/users/me/balance").send().await.unwrap();
-    assert_eq!(response.headers()["www-authenticate"], "Bearer");
-    problem(response, 401, "TOKEN_MISSING").await;
+    // Services read the head of the ledger without a user; people do not.
+    for path in ["/users/me/balance", "/v1/ledger/head"] {
+        let response = house.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+        problem(response, 401, "TOKEN_MISSING").await;
+    }
 
     assert_eq!(house.signed(Method::GET, "/users/me/balance").send().await.unwrap().status(), 200);
 }
@@ -97,14 +100,15 @@ async fn a_public_method_does_not_look_at_a_stale_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_role_of_the_contract_is_needed() {
     let house = House::start().await;
-    let reverse = |role| {
+    let post = |path, role| {
         let token = house.token(&[role]);
-        house.request(Method::POST, REVERSE).bearer_auth(token).send()
+        house.request(Method::POST, path).bearer_auth(token).send()
     };
     for role in [Role::Customer, Role::Viewer, Role::Analyst] {
-        problem(reverse(role).await.unwrap(), 403, "ROLE_MISSING").await;
+        problem(post(REVERSE, role).await.unwrap(), 403, "ROLE_MISSING").await;
+        problem(post("/v1/ledger/transfers", role).await.unwrap(), 403, "ROLE_MISSING").await;
     }
-    assert_eq!(reverse(Role::Operator).await.unwrap().status(), 200);
+    assert_eq!(post(REVERSE, Role::Operator).await.unwrap().status(), 200);
 }
 
 /// L-13: what identity refuses is no fault of a token.

@@ -62,10 +62,6 @@ fn payments(calls: &Arc<Calls>) -> mesh::Service {
     mesh::Service::new("payments").mount(PaymentsServiceServer::new(payments))
 }
 
-fn not_asked<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("the tests do not call this"))
-}
-
 struct Identity {
     signer: Arc<TokenSigner>,
     calls: Arc<Calls>,
@@ -96,13 +92,6 @@ impl IdentityService for Identity {
         ))
     }
 
-    async fn refresh(
-        &self,
-        _: Request<identity::RefreshRequest>,
-    ) -> Result<Response<identity::RefreshResponse>, Status> {
-        not_asked()
-    }
-
     async fn logout(
         &self,
         _: Request<identity::LogoutRequest>,
@@ -125,47 +114,12 @@ impl IdentityService for Identity {
         };
         Ok(Response::new(identity::GetJwksResponse { keys: vec![key] }))
     }
-
-    async fn set_roles(
-        &self,
-        _: Request<identity::SetRolesRequest>,
-    ) -> Result<Response<identity::SetRolesResponse>, Status> {
-        not_asked()
-    }
-
-    async fn rotate_signing_key(
-        &self,
-        _: Request<identity::RotateSigningKeyRequest>,
-    ) -> Result<Response<identity::RotateSigningKeyResponse>, Status> {
-        not_asked()
-    }
-
-    async fn issue_development_token(
-        &self,
-        _: Request<identity::IssueDevelopmentTokenRequest>,
-    ) -> Result<Response<identity::IssueDevelopmentTokenResponse>, Status> {
-        not_asked()
-    }
 }
 
 struct Accounts;
 
 #[tonic::async_trait]
 impl AccountsService for Accounts {
-    async fn open_account(
-        &self,
-        _: Request<accounts::OpenAccountRequest>,
-    ) -> Result<Response<accounts::OpenAccountResponse>, Status> {
-        not_asked()
-    }
-
-    async fn resolve_accounts(
-        &self,
-        _: Request<accounts::ResolveAccountsRequest>,
-    ) -> Result<Response<accounts::ResolveAccountsResponse>, Status> {
-        not_asked()
-    }
-
     async fn list_accounts(
         &self,
         _: Request<accounts::ListAccountsRequest>,
@@ -179,33 +133,12 @@ impl AccountsService for Accounts {
     ) -> Result<Response<accounts::GetBalanceResponse>, Status> {
         Ok(Response::new(accounts::GetBalanceResponse { balance: "1000.00".to_owned() }))
     }
-
-    async fn get_statement(
-        &self,
-        _: Request<accounts::GetStatementRequest>,
-    ) -> Result<Response<accounts::GetStatementResponse>, Status> {
-        not_asked()
-    }
 }
 
 struct Customers;
 
 #[tonic::async_trait]
 impl CustomersService for Customers {
-    async fn create_customer(
-        &self,
-        _: Request<customers::CreateCustomerRequest>,
-    ) -> Result<Response<customers::CreateCustomerResponse>, Status> {
-        not_asked()
-    }
-
-    async fn get_customer(
-        &self,
-        _: Request<customers::GetCustomerRequest>,
-    ) -> Result<Response<customers::GetCustomerResponse>, Status> {
-        not_asked()
-    }
-
     /// Answers the mask in place of the address.
     async fn update_customer(
         &self,
@@ -273,13 +206,6 @@ impl PaymentsService for Payments {
         }
         response.metadata_mut().insert("x-inside", "not for clients".parse().unwrap());
         Ok(response)
-    }
-
-    async fn get_transaction(
-        &self,
-        _: Request<payments::GetTransactionRequest>,
-    ) -> Result<Response<payments::GetTransactionResponse>, Status> {
-        not_asked()
     }
 
     async fn list_transactions(

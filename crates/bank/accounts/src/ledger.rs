@@ -39,7 +39,7 @@ impl Ledger {
             code: CODE_CUSTOMER,
             limit: pb::BalanceLimit::DebitsWithinCredits.into(),
             external_id: account.owner.to_string(),
-            linked: false,
+            ..pb::NewAccount::default()
         };
         let request = pb::CreateAccountsRequest { accounts: vec![account] };
         let response = self.client.clone().create_accounts(request).await.map_err(failure)?;
@@ -77,6 +77,7 @@ impl Ledger {
             account_id: account.id.to_string(),
             page_size: i32::try_from(page_size).unwrap_or(i32::MAX),
             page_token,
+            ..pb::ListAccountHistoryRequest::default()
         };
         let response = self.client.clone().list_account_history(request).await;
         let page = response.map_err(history_failure)?.into_inner();

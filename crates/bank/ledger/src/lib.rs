@@ -1,49 +1,46 @@
 //! The ledger: the one owner of money.
 //!
-//! A deterministic double-entry state machine over an append-only, hash-chained journal. It owns
-//! accounts, the transfers between them, and the history of every balance.
+//! This crate is the gRPC service `malha.ledger.v1` over an engine, which keeps accounts, the
+//! transfers between them and the history of every balance in a hash-chained, signed journal. What
+//! a request may say is read in `read`, what is answered is shown by `show` and `prove`; there is
+//! no rule about money here.
 //!
-//! Invariants:
+//! Invariants, of the crates below:
 //! - Every transfer debits one account and credits another by the same amount: total debits are
 //!   total credits, posted and on hold, in every tenant and ledger.
-//! - No account passes its limit, and no side of one passes 2^63 - 1 minor units.
+//! - No account passes its limit and overdraft, and no side of one passes 2^63 - 1 minor units.
 //! - A caller gets an answer, and a reader sees a change, only once it is on disk.
 //! - The same blocks give the same state: holds end by the times of blocks, never by a clock.
 //! - An id means one thing for ever: the transfer that was created with it, or its refusal.
 //! - Nothing of a tenant can be read or moved by a call of another.
-//! - What the journal says is proved by its hashes before it is believed.
-//!
-//! Linked items are accepted together or not at all. A group that is sent again as a whole is
-//! `EXISTS` as a whole; one of which only a part exists is refused.
+//! - What the journal says is proved by its hashes before it is believed, and can be proved to
+//!   anybody who has the public key.
 
 mod config;
-mod domain;
-mod engine;
 mod error;
-mod journal;
+mod prove;
+mod read;
 mod service;
-mod wire;
+mod show;
+mod watch;
 
-#[cfg(test)]
-mod tests;
-
-use std::path::Path;
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
 
 use clock::Clock;
 use contracts::ledger::v1::ledger_service_server::LedgerServiceServer;
+use engine::Engine;
 use mesh::Mesh;
-use tracing::info;
+use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use engine::OpenError;
 pub use error::StartError;
-pub use journal::JournalError;
 
-use domain::State;
-use engine::Engine;
-use journal::{FileJournal, Journal};
 use service::Ledger;
+
+/// Most bytes of a request: a batch of transfers with as much metadata as there may be.
+const REQUEST_BYTES_MAX: usize = 16 << 20;
 
 /// Recovers the ledger from its journal and mounts the service.
 ///
@@ -56,10 +53,8 @@ pub async fn start(
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
     let span = tracing::Span::current();
-    let recovering = move || span.in_scope(|| recover(&config.journal, config.create));
-    let recovered = tokio::task::spawn_blocking(recovering).await;
-    let (state, journal) = recovered.map_err(std::io::Error::other)??;
-    Ok(service(Engine::start(state, Box::new(journal), clock)?))
+    let opening = move || span.in_scope(|| Engine::open(&config.into(), clock));
+    Ok(service(tokio::task::spawn_blocking(opening).await??))
 }
 
 /// Serves an engine for as long as it runs.
@@ -67,28 +62,22 @@ fn service(engine: Engine) -> mesh::Service {
     let engine = Arc::new(engine);
     // Only a restart reads from the disk what has become of the last block.
     let stopped = engine.stopped();
+    let stop = CancellationToken::new();
+    let ledger = Ledger::new(Arc::clone(&engine), stop.clone());
+    let server = LedgerServiceServer::new(ledger).max_decoding_message_size(REQUEST_BYTES_MAX);
     mesh::Service::new("ledger")
-        .mount(LedgerServiceServer::new(Ledger::new(Arc::clone(&engine))))
+        .mount(server)
         .check("journal", move || {
             let health = engine.health();
             async move { health }
         })
+        // Dropped when the service stops, which else would wait for those that watch.
+        .task("watch", move || {
+            let stop = stop.clone().drop_guard();
+            async move {
+                let _stop = stop;
+                pending::<()>().await;
+            }
+        })
         .fatal(stopped)
-}
-
-/// The state after every block of the journal in `folder`, and that journal, which is created
-/// when it is missing and `create` says so.
-fn recover(folder: &Path, create: bool) -> Result<(State, FileJournal), JournalError> {
-    let started = Instant::now();
-    let mut state = State::default();
-    let mut journal = FileJournal::open(folder, create)?;
-    let replayed =
-        journal.replay(&mut |block| state.replay(block).map_err(|error| error.to_string()))?;
-    info!(
-        blocks = replayed.blocks,
-        transfers = replayed.transfers,
-        duration = format!("{}ms", started.elapsed().as_millis()),
-        "recovered the ledger from its journal"
-    );
-    Ok((state, journal))
 }

@@ -47,7 +47,7 @@ impl Ledger {
         movements: &[Movement],
     ) -> Result<Vec<Option<Outcome>>, Status> {
         let transfers = movements.iter().map(new_transfer).collect();
-        let request = CreateTransfersRequest { transfers };
+        let request = CreateTransfersRequest { transfers, ..Default::default() };
         let call = async { self.client.clone().create_transfers(request).await };
         let results = with_time_to_answer(Context::current()?).scope(call).await?;
         let results = results.into_inner().results;

@@ -128,6 +128,70 @@ fn token_without_a_mesh_says_what_to_start() {
     assert!(refusal.contains("`malha dev`") && refusal.contains(&nobody.to_string()), "{refusal}");
 }
 
+/// Makes an empty ledger in `ledger` and files to import.
+fn make_ledger(home: &Path) {
+    let folder = home.join("ledger");
+    let signing_key = folder.join("signing.key");
+    let options = engine::Options { folder, create: true, signing_key, snapshot_every: 1_000 };
+    drop(engine::Engine::open(&options, clock::Clock::system()).unwrap());
+    let id = |number: u128| uuid::Uuid::from_u128(number);
+    let accounts = format!("id,ledger,code\n{},986,1\n{},986,1\n", id(1), id(2));
+    fs::write(home.join("accounts.csv"), accounts).unwrap();
+    let head = "id,debit_account_id,credit_account_id,amount,ledger,effective_at";
+    let good = format!("{},{},{},1050,986,2020-01-31", id(7), id(1), id(2));
+    let refused = format!("{},{},{},1,840,", id(8), id(1), id(2));
+    fs::write(home.join("transfers.csv"), format!("{head}\n{good}\n{refused}\n")).unwrap();
+    fs::write(home.join("malha.toml"), "[ledger]\njournal = 'ledger'\n").unwrap();
+}
+
+/// B-29, B-31, L-80: what a ledger says is imported, verified, proved, copied and exported by files
+/// alone.
+#[test]
+fn a_ledger_is_worked_on_by_its_files() {
+    let home = tempfile::tempdir().unwrap();
+    make_ledger(home.path());
+    let run = |arguments: &str| {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        malha(home.path(), &[&["ledger"][..], &arguments].concat(), &[])
+    };
+    let tenant = "--tenant 00000000-0000-0000-0000-0000000000aa";
+    let id = "00000000-0000-0000-0000-000000000007";
+
+    let imported = run(&format!("import malha.toml accounts.csv transfers.csv {tenant}"));
+    assert_eq!(imported.status.code(), Some(2));
+    let told = str::from_utf8(&imported.stdout).unwrap();
+    assert!(told.contains("transfers.csv, line 3: TRANSFER_MUST_HAVE_THE_SAME_LEDGER"), "{told}");
+    assert!(told.contains("transfers: 1 recorded, 0 there before, 1 refused"), "{told}");
+
+    let keys = run("key ledger");
+    let key = printed(&keys).trim().rsplit(' ').next().unwrap();
+    let verified = run(&format!("verify ledger --key {key}"));
+    assert!(printed(&verified).contains("1 are transfers and 2 accounts"));
+    fs::write(
+        home.path().join("kept"),
+        printed(&verified).split_once("Head,").unwrap().1.split_once('\n').unwrap().1,
+    )
+    .unwrap();
+
+    printed(&run(&format!("prove transfer ledger {id} {tenant} --out proof.json")));
+    let checked = run(&format!("check proof.json --key {key}"));
+    assert!(printed(&checked).contains("1,050 minor units of ledger 986"));
+    printed(&run("backup ledger copy"));
+    printed(&run("rotate-key malha.toml"));
+    printed(&run("prove key ledger --out keys.json"));
+    let followed = run(&format!("check keys.json --key {key}"));
+    let new_key = printed(&followed).trim().rsplit('\n').next().unwrap();
+    printed(&run(&format!("verify ledger --key {new_key} --head kept")));
+    printed(&run("restore copy restored --signing-key ledger/signing.key.4.old"));
+    let exported = run("export restored --format ndjson");
+    let line = printed(&exported).lines().find(|line| line.contains(id)).unwrap();
+    assert!(line.contains("\"effective_at\":\"2020-01-31T00:00:00.000000000Z\""), "{line}");
+
+    let wrong = run(&format!("check proof.json --key {new_key}"));
+    assert!(refusal(&wrong).contains("signed with another key"));
+    assert_eq!(run("verify ledger --key nonsense").status.code(), Some(2));
+}
+
 #[test]
 fn misuse_is_told_from_failure() {
     let home = tempfile::tempdir().unwrap();

@@ -5,6 +5,8 @@
 mod access;
 mod cli;
 mod crash;
+mod ledger;
+mod ledger_kill;
 mod outage;
 mod processes;
 mod support;

@@ -20,6 +20,9 @@ const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
 /// Caller name that admits every service of the mesh.
 const ANY_CALLER: &str = "*";
 
+/// The mesh service that speaks for people.
+const EDGE: &str = "gateway";
+
 /// Policy of one method, ready to be enforced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MethodPolicy {
@@ -47,6 +50,24 @@ impl MethodPolicy {
     /// Whether the mesh service `caller` may call the method.
     pub fn admits_caller(&self, caller: &str) -> bool {
         self.callers.iter().any(|allowed| allowed == ANY_CALLER || allowed == caller)
+    }
+
+    /// Whether the mesh service `caller` may call the method for a user alone, who then must hold
+    /// one of `roles`.
+    pub fn demands_user(&self, caller: &str) -> bool {
+        match self.access {
+            Access::Authenticated => true,
+            Access::UserOrService => caller == EDGE,
+            Access::Unspecified | Access::Public | Access::Internal => false,
+        }
+    }
+
+    /// Whether the method may have a route at the edge.
+    pub fn admits_route(&self) -> bool {
+        match self.access {
+            Access::Public | Access::Authenticated | Access::UserOrService => true,
+            Access::Unspecified | Access::Internal => false,
+        }
     }
 
     /// Whether a user with `roles` may call the method.
@@ -148,11 +169,17 @@ mod tests {
     }
 
     #[test]
-    fn internal_methods_have_no_route() {
+    fn only_methods_for_the_edge_have_a_route() {
         let http = crate::pool().get_extension_by_name("google.api.http").unwrap();
         for method in crate::pool().services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
-            if of_method(&method).unwrap().access == Access::Internal {
-                assert!(!method.options().has_extension(&http), "{}", method.full_name());
+            let policy = of_method(&method).unwrap();
+            let has_route = method.options().has_extension(&http);
+            if has_route {
+                assert!(policy.admits_route(), "{}", method.full_name());
+                assert!(policy.admits_caller(EDGE), "{}", method.full_name());
+            }
+            if policy.access == Access::UserOrService {
+                assert!(has_route, "{} has no users", method.full_name());
             }
         }
     }
@@ -166,6 +193,27 @@ mod tests {
         assert!(policy.admits_caller("gateway"));
         assert!(!policy.admits_caller("ledger"));
         assert_eq!(policy.rate_limit, "auth");
+    }
+
+    /// Payments moves money by its certificate, people by their token and role.
+    #[test]
+    fn a_user_or_a_service_may_create_transfers() {
+        let policy = method("/malha.ledger.v1.LedgerService/CreateTransfers").unwrap();
+
+        assert!(policy.demands_user("gateway") && !policy.demands_user("payments"));
+        assert!(policy.admits_caller("payments") && !policy.admits_caller("accounts"));
+        assert!(policy.admits_roles(&[Role::Operator]) && !policy.admits_roles(&[Role::Customer]));
+    }
+
+    /// Services may be called without a user, so who may be is named: roles, too.
+    #[test]
+    fn a_method_of_users_and_services_names_its_roles() {
+        for method in crate::pool().services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
+            let policy = of_method(&method).unwrap();
+            if policy.access == Access::UserOrService {
+                assert!(!policy.roles.is_empty(), "{}", method.full_name());
+            }
+        }
     }
 
     #[test]
@@ -186,7 +234,7 @@ mod tests {
             let options = method.options();
             let rule = options.get_extension(&http);
             let reads = rule.as_message().is_some_and(|rule| rule.has_field_by_name("get"));
-            if policy.access == Access::Authenticated && !reads {
+            if policy.demands_user(EDGE) && !reads {
                 let admitted = policy.admits_roles(&[Role::Viewer, Role::Analyst]);
                 assert!(!admitted, "{}", method.full_name());
             }

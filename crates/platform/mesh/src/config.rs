@@ -71,6 +71,9 @@ pub struct Limits {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub check_interval: Duration,
+    /// Connections to each endpoint, among which calls take turns. More than one pays where what
+    /// one task can encrypt and frame is the limit: batches of a megabyte. Default: 1.
+    pub connections: NonZeroU32,
     /// Time allowed to connect to an endpoint, handshake included. Default: 1 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -94,6 +97,7 @@ impl Default for Limits {
             connection_age_max: Duration::from_hours(1),
             drain_time: Duration::from_secs(10),
             check_interval: Duration::from_secs(2),
+            connections: positive(1),
             connect_timeout: Duration::from_secs(1),
             eject_time: Duration::from_secs(1),
             resolve_interval: Duration::from_secs(5),

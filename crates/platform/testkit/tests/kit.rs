@@ -5,10 +5,7 @@ use contracts::customers::v1::customers_service_client::CustomersServiceClient;
 use contracts::customers::v1::customers_service_server::{
     CustomersService, CustomersServiceServer,
 };
-use contracts::customers::v1::{
-    CreateCustomerRequest, CreateCustomerResponse, Customer, GetCustomerRequest,
-    GetCustomerResponse, UpdateCustomerRequest, UpdateCustomerResponse,
-};
+use contracts::customers::v1::{Customer, GetCustomerRequest, GetCustomerResponse};
 use mesh::{Context, Service};
 use testkit::{Claims, Role, TenantId, Testkit, UserId};
 use tonic::{Code, Request, Response, Status};
@@ -18,13 +15,6 @@ struct Mirror;
 
 #[tonic::async_trait]
 impl CustomersService for Mirror {
-    async fn create_customer(
-        &self,
-        _: Request<CreateCustomerRequest>,
-    ) -> Result<Response<CreateCustomerResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
-    }
-
     async fn get_customer(
         &self,
         _: Request<GetCustomerRequest>,
@@ -32,13 +22,6 @@ impl CustomersService for Mirror {
         let user = Context::principal()?.user.to_string();
         let customer = Some(Customer { id: user, ..Customer::default() });
         Ok(Response::new(GetCustomerResponse { customer }))
-    }
-
-    async fn update_customer(
-        &self,
-        _: Request<UpdateCustomerRequest>,
-    ) -> Result<Response<UpdateCustomerResponse>, Status> {
-        Err(Status::unimplemented("not asked for"))
     }
 }
 

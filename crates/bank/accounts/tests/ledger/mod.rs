@@ -5,10 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use contracts::ledger::v1::ledger_service_server::{LedgerService, LedgerServiceServer};
 use contracts::ledger::v1::{
     Account, CreateAccountResult, CreateAccountStatus, CreateAccountsRequest,
-    CreateAccountsResponse, CreateTransfersRequest, CreateTransfersResponse, HistoryEntry,
-    ListAccountHistoryRequest, ListAccountHistoryResponse, LookupAccountsRequest,
-    LookupAccountsResponse, LookupTransfersRequest, LookupTransfersResponse, Transfer,
-    TransferKind,
+    CreateAccountsResponse, HistoryEntry, ListAccountHistoryRequest, ListAccountHistoryResponse,
+    LookupAccountsRequest, LookupAccountsResponse, Transfer, TransferKind,
 };
 use tonic::{Code, Request, Response, Status};
 use uuid::Uuid;
@@ -117,6 +115,7 @@ impl FakeLedger {
             credits_pending: account.credits_pending,
             credits_posted: account.credits_posted,
             at: Some(prost_types::Timestamp { seconds: 1_800_000_000, nanos: 5_000 }),
+            ..HistoryEntry::default()
         };
         state.history.push((id, entry));
         transfer
@@ -198,19 +197,5 @@ impl LedgerService for FakeLedger {
         let next_page_token =
             if end < newest_first.len() { end.to_string() } else { String::new() };
         Ok(Response::new(ListAccountHistoryResponse { entries, next_page_token }))
-    }
-
-    async fn create_transfers(
-        &self,
-        _: Request<CreateTransfersRequest>,
-    ) -> Result<Response<CreateTransfersResponse>, Status> {
-        Err(Status::unimplemented("accounts move no money"))
-    }
-
-    async fn lookup_transfers(
-        &self,
-        _: Request<LookupTransfersRequest>,
-    ) -> Result<Response<LookupTransfersResponse>, Status> {
-        Err(Status::unimplemented("accounts read no transfers"))
     }
 }

@@ -4,18 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use contracts::accounts::v1::accounts_service_server::{AccountsService, AccountsServiceServer};
-use contracts::accounts::v1::{
-    Account, GetBalanceRequest, GetBalanceResponse, GetStatementRequest, GetStatementResponse,
-    ListAccountsRequest, ListAccountsResponse, OpenAccountRequest, OpenAccountResponse,
-    ResolveAccountsRequest, ResolveAccountsResponse,
-};
+use contracts::accounts::v1::{Account, OpenAccountRequest, OpenAccountResponse};
 use contracts::customers::v1::customers_service_server::{
     CustomersService, CustomersServiceServer,
 };
-use contracts::customers::v1::{
-    CreateCustomerRequest, CreateCustomerResponse, GetCustomerRequest, GetCustomerResponse,
-    UpdateCustomerRequest, UpdateCustomerResponse,
-};
+use contracts::customers::v1::{CreateCustomerRequest, CreateCustomerResponse};
 use mesh::Context;
 use std::sync::Mutex;
 use testkit::TenantId;
@@ -67,34 +60,6 @@ impl AccountsService for Accounts {
         };
         Ok(Response::new(OpenAccountResponse { account: Some(account) }))
     }
-
-    async fn resolve_accounts(
-        &self,
-        _: Request<ResolveAccountsRequest>,
-    ) -> Result<Response<ResolveAccountsResponse>, Status> {
-        Err(not_faked())
-    }
-
-    async fn list_accounts(
-        &self,
-        _: Request<ListAccountsRequest>,
-    ) -> Result<Response<ListAccountsResponse>, Status> {
-        Err(not_faked())
-    }
-
-    async fn get_balance(
-        &self,
-        _: Request<GetBalanceRequest>,
-    ) -> Result<Response<GetBalanceResponse>, Status> {
-        Err(not_faked())
-    }
-
-    async fn get_statement(
-        &self,
-        _: Request<GetStatementRequest>,
-    ) -> Result<Response<GetStatementResponse>, Status> {
-        Err(not_faked())
-    }
 }
 
 struct Customers(Arc<Neighbours>);
@@ -112,22 +77,4 @@ impl CustomersService for Customers {
         self.0.created.lock().unwrap().push(request);
         Ok(Response::new(CreateCustomerResponse { customer: None }))
     }
-
-    async fn get_customer(
-        &self,
-        _: Request<GetCustomerRequest>,
-    ) -> Result<Response<GetCustomerResponse>, Status> {
-        Err(not_faked())
-    }
-
-    async fn update_customer(
-        &self,
-        _: Request<UpdateCustomerRequest>,
-    ) -> Result<Response<UpdateCustomerResponse>, Status> {
-        Err(not_faked())
-    }
-}
-
-fn not_faked() -> Status {
-    Status::unimplemented("identity does not call this")
 }

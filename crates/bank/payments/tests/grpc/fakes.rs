@@ -179,32 +179,11 @@ impl LedgerService for FakeLedger {
             .iter()
             .map(|transfer| CreateTransferResult {
                 status: self.books().create(transfer).into(),
-                created_at: None,
+                ..CreateTransferResult::default()
             })
             .collect();
         self.after(mode).await?;
-        Ok(Response::new(CreateTransfersResponse { results }))
-    }
-
-    async fn lookup_accounts(
-        &self,
-        _: Request<LookupAccountsRequest>,
-    ) -> Result<Response<LookupAccountsResponse>, Status> {
-        Err(Status::unimplemented("payments do not look"))
-    }
-
-    async fn lookup_transfers(
-        &self,
-        _: Request<LookupTransfersRequest>,
-    ) -> Result<Response<LookupTransfersResponse>, Status> {
-        Err(Status::unimplemented("payments do not look"))
-    }
-
-    async fn list_account_history(
-        &self,
-        _: Request<ListAccountHistoryRequest>,
-    ) -> Result<Response<ListAccountHistoryResponse>, Status> {
-        Err(Status::unimplemented("payments do not look"))
+        Ok(Response::new(CreateTransfersResponse { results, ..Default::default() }))
     }
 }
 
@@ -245,33 +224,5 @@ impl AccountsService for FakeAccounts {
         };
         let accounts = request.user_ids.iter().filter_map(account).collect();
         Ok(Response::new(accounts_pb::ResolveAccountsResponse { accounts }))
-    }
-
-    async fn open_account(
-        &self,
-        _: Request<accounts_pb::OpenAccountRequest>,
-    ) -> Result<Response<accounts_pb::OpenAccountResponse>, Status> {
-        Err(Status::unimplemented("payments open nothing"))
-    }
-
-    async fn list_accounts(
-        &self,
-        _: Request<accounts_pb::ListAccountsRequest>,
-    ) -> Result<Response<accounts_pb::ListAccountsResponse>, Status> {
-        Err(Status::unimplemented("payments resolve"))
-    }
-
-    async fn get_balance(
-        &self,
-        _: Request<accounts_pb::GetBalanceRequest>,
-    ) -> Result<Response<accounts_pb::GetBalanceResponse>, Status> {
-        Err(Status::unimplemented("payments do not look"))
-    }
-
-    async fn get_statement(
-        &self,
-        _: Request<accounts_pb::GetStatementRequest>,
-    ) -> Result<Response<accounts_pb::GetStatementResponse>, Status> {
-        Err(Status::unimplemented("payments do not look"))
     }
 }

@@ -24,8 +24,8 @@ pub(crate) const SERVICES: [&str; 5] = ["identity", "customers", "accounts", "le
 /// Longest wait for anything that should happen; most takes a hundredth.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A [`House`] is loaded and timed: it has the machine to itself, while each [`Dev`] shares it.
-static MACHINE: RwLock<()> = RwLock::const_new(());
+/// What is loaded and timed, as a [`House`] is, has the machine to itself, while each [`Dev`] shares it.
+pub(crate) static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// Waits until it is so, and fails when it takes too long.
 pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {

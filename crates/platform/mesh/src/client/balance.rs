@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -20,8 +19,7 @@ use crate::tls::Identity;
 pub(crate) struct Endpoints {
     upstream: Arc<str>,
     identity: Arc<Identity>,
-    connect_timeout: Duration,
-    eject_time: Duration,
+    limits: Limits,
     /// `None` until the names were resolved for the first time.
     list: watch::Sender<Option<Arc<[Arc<Endpoint>]>>>,
     /// Wakes the resolver: what it found last may be outdated.
@@ -33,8 +31,7 @@ impl Endpoints {
         Arc::new(Self {
             upstream,
             identity,
-            connect_timeout: limits.connect_timeout,
-            eject_time: limits.eject_time,
+            limits: limits.clone(),
             list: watch::Sender::new(None),
             failed: Notify::new(),
         })
@@ -53,7 +50,7 @@ impl Endpoints {
     }
 
     fn endpoint(&self, address: SocketAddr) -> Endpoint {
-        Endpoint::new(&self.upstream, address, &self.identity, self.connect_timeout)
+        Endpoint::new(&self.upstream, address, &self.identity, &self.limits)
     }
 
     /// Whether the names have been resolved, now or at any time before.
@@ -95,7 +92,7 @@ impl Endpoints {
         if chain(error).any(<dyn Error>::is::<tonic::TimeoutExpired>) {
             return deadline_exceeded();
         }
-        if endpoint.eject(Instant::now() + self.eject_time) {
+        if endpoint.eject(Instant::now() + self.limits.eject_time) {
             let (upstream, address) = (&*self.upstream, endpoint.address);
             tracing::warn!(upstream, %address, error = %causes(error), "endpoint failed");
         }

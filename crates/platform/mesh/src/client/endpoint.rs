@@ -1,4 +1,4 @@
-//! One address of an upstream, and the connection to it.
+//! One address of an upstream, and the connections to it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,46 +18,45 @@ use tonic::transport;
 use tower::{ServiceExt, service_fn};
 
 use crate::around::{Request, Response};
+use crate::config::Limits;
 use crate::server::{CONNECTION_WINDOW, KEEP_ALIVE, STREAM_WINDOW};
 use crate::tls::Identity;
 
-/// One address of an upstream. It connects at its first call, and again whenever the connection
-/// was lost: at the next call, without any wait.
+/// One address of an upstream. A connection is made at its first call, and again whenever it was
+/// lost: at the next call, without any wait.
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
-    channel: transport::Channel,
+    connections: Vec<transport::Channel>,
+    /// Calls so far: whose turn it is.
+    turn: AtomicUsize,
     in_flight: AtomicUsize,
     /// Passed over until then, while others live.
     ejected_until: Mutex<Option<Instant>>,
 }
 
 impl Endpoint {
-    /// Must be called within a tokio runtime, which will drive the connection.
+    /// Must be called within a tokio runtime, which will drive the connections.
     pub(super) fn new(
         upstream: &Arc<str>,
         address: SocketAddr,
         identity: &Arc<Identity>,
-        connect_timeout: Duration,
+        limits: &Limits,
     ) -> Self {
-        let (member, identity) = (Arc::clone(upstream), Arc::clone(identity));
-        let connector = service_fn(move |_: Uri| {
-            connect(address, Arc::clone(&member), Arc::clone(&identity), connect_timeout)
-        });
-        // The scheme only names the upstream: the connector brings TLS itself.
-        let uri = Uri::builder().scheme("http").authority(&**upstream).path_and_query("/").build();
-        let channel = transport::Endpoint::from(uri.unwrap_or_default())
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(KEEP_ALIVE)
-            .keep_alive_while_idle(true)
-            .connect_with_connector_lazy(connector);
-        Self { address, channel, in_flight: AtomicUsize::new(0), ejected_until: Mutex::default() }
+        let connection =
+            |_| connection(upstream, address, Arc::clone(identity), limits.connect_timeout);
+        Self {
+            address,
+            connections: (0..limits.connections.get()).map(connection).collect(),
+            turn: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            ejected_until: Mutex::default(),
+        }
     }
 
     pub(super) async fn call(&self, request: Request) -> Result<Response, transport::Error> {
         let _counted = InFlight::enter(&self.in_flight);
-        self.channel.clone().oneshot(request).await
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.connections.len();
+        self.connections[turn].clone().oneshot(request).await
     }
 
     /// Calls under way.
@@ -90,6 +89,27 @@ impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn connection(
+    upstream: &Arc<str>,
+    address: SocketAddr,
+    identity: Arc<Identity>,
+    patience: Duration,
+) -> transport::Channel {
+    let member = Arc::clone(upstream);
+    let connector = service_fn(move |_: Uri| {
+        connect(address, Arc::clone(&member), Arc::clone(&identity), patience)
+    });
+    // The scheme only names the upstream: the connector brings TLS itself.
+    let uri = Uri::builder().scheme("http").authority(&**upstream).path_and_query("/").build();
+    transport::Endpoint::from(uri.unwrap_or_default())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .connect_with_connector_lazy(connector)
 }
 
 async fn connect(

@@ -7,7 +7,7 @@ use auth::{Principal, TenantId, TokenError, TokenVerifier};
 use contracts::policy::{self, Access, MethodPolicy};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName};
+use http::{Extensions, HeaderMap, HeaderName};
 use tonic::{Code, Status};
 use tower::ServiceExt;
 use tracing::Span;
@@ -31,7 +31,7 @@ pub(super) struct AdmitCaller;
 impl Around for AdmitCaller {
     async fn around(self, request: Request, next: impl Next) -> Result<Response, Status> {
         let path = request.uri().path();
-        let caller = request.extensions().get::<Peer>().map_or("", |peer| &*peer.0);
+        let caller = caller(request.extensions());
         match policy::method(path) {
             Some(policy) if policy.admits_caller(caller) => {}
             Some(_) => return Err(caller_not_allowed(caller, path)),
@@ -43,6 +43,11 @@ impl Around for AdmitCaller {
         }
         next.oneshot(request).await
     }
+}
+
+/// The member that calls; no name when there is no certificate.
+fn caller(extensions: &Extensions) -> &str {
+    extensions.get::<Peer>().map_or("", |peer| &*peer.0)
 }
 
 fn caller_not_allowed(caller: &str, path: &str) -> Status {
@@ -63,7 +68,7 @@ impl Around for AdmitUser {
         };
         let (parts, body) = request.into_parts();
         let token = bearer(&parts.headers)?;
-        let principal = self.principal(token.as_deref(), policy).await?;
+        let principal = self.principal(token.as_deref(), policy, caller(&parts.extensions)).await?;
         let context = context(&parts, token, principal)?;
         record(&context, &parts);
         context.scope(next.oneshot(Request::from_parts(parts, body))).await
@@ -75,6 +80,7 @@ impl AdmitUser {
         &self,
         token: Option<&str>,
         policy: &MethodPolicy,
+        caller: &str,
     ) -> Result<Option<Principal>, Status> {
         let principal = match token {
             None => None,
@@ -85,7 +91,7 @@ impl AdmitUser {
                 Err(error) => return Err(token_refused(error)),
             },
         };
-        if policy.access == Access::Authenticated {
+        if policy.demands_user(caller) {
             let principal = principal.as_ref().ok_or_else(token_missing)?;
             if !policy.admits_roles(&principal.roles) {
                 let message = "none of the user's roles allows this";

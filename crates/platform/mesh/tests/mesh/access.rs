@@ -124,6 +124,36 @@ async fn a_user_without_any_role_of_the_contract_is_refused() {
     }
 }
 
+/// B-44, T-45: people come through the gateway, with a token and a role; services by themselves.
+#[tokio::test]
+async fn a_method_of_users_and_services_demands_a_user_of_the_gateway_alone() {
+    let world = World::new(&["ledger", "gateway", "payments", "accounts"]);
+    let ledger = Ledger::new(|_| async { Ok(()) });
+    let served = serve(&world.join("ledger"), Service::new("ledger").mount(ledger)).await;
+    let create = async |caller: &str, context: Context| {
+        let caller = world.caller(caller, "ledger", &[served.address]);
+        let mut client = LedgerClient::new(caller.channel("ledger"));
+        let answer = client.create_transfers(CreateTransfersRequest::default());
+        context.scope(answer).await.map_err(|refusal| (refusal.code(), reason(&refusal)))
+    };
+    let nobody = || Context::system(TenantId::DEFAULT);
+    let user = |roles: &[Role]| world.user(&claims(UserId::random(), TenantId::DEFAULT, roles));
+    let refused = |code, reason: &str| Err((code, reason.to_owned()));
+
+    for (caller, context, expected) in [
+        ("payments", nobody(), Ok(())),
+        ("payments", user(&[Role::Customer]), Ok(())),
+        ("gateway", user(&[Role::Operator]), Ok(())),
+        ("gateway", nobody(), refused(Code::Unauthenticated, "TOKEN_MISSING")),
+        ("gateway", user(&[Role::Viewer]), refused(Code::PermissionDenied, "ROLE_MISSING")),
+        ("gateway", user(&[Role::Customer]), refused(Code::PermissionDenied, "ROLE_MISSING")),
+        ("accounts", nobody(), refused(Code::PermissionDenied, "CALLER_NOT_ALLOWED")),
+    ] {
+        let answer = create(caller, context).await.map(drop);
+        assert_eq!(answer, expected, "{caller}");
+    }
+}
+
 #[tokio::test]
 async fn a_public_method_is_served_whatever_token_is_shown() {
     let world = World::new(&["identity", "gateway"]);

@@ -1,10 +1,13 @@
 //! Several endpoints: calls spread, the dead are avoided, the risen are found.
 
+use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use mesh::{Mesh, Service};
-use tokio::time::{Instant, sleep};
+use tokio::net::TcpListener;
+use tokio::time::{Instant, sleep, timeout};
 use tonic::Status;
 
 use crate::world::*;
@@ -51,6 +54,27 @@ async fn calls_spread_over_the_endpoints_by_how_busy_they_are() {
         slow > 0 && slow < first.min(second),
         "the slow one gets less: {first} {second} {slow}"
     );
+}
+
+#[tokio::test]
+async fn calls_take_turns_on_the_connections_to_an_endpoint() {
+    let mut world = World::new(&["identity"]);
+    world.config.limits.connections = NonZeroU32::new(3).unwrap();
+    world.config.retry.attempts_max = NonZeroU32::MIN;
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let caller = world.caller("identity", "accounts", &[silent.local_addr().unwrap()]);
+
+    let calls = join_all((0..5).map(|_| open_account(&caller)));
+    let accepted = async {
+        let mut handshakes = Vec::new();
+        while let Ok(socket) = timeout(Duration::from_millis(200), silent.accept()).await {
+            handshakes.push(socket.unwrap());
+        }
+        handshakes.len()
+    };
+    let (_, connections) = join(calls, accepted).await;
+
+    assert_eq!(connections, 3, "for five calls");
 }
 
 #[tokio::test]

@@ -29,8 +29,8 @@ pub(crate) use contracts::accounts::v1::accounts_service_client::AccountsService
 pub(crate) use contracts::accounts::v1::{GetBalanceRequest, OpenAccountRequest};
 pub(crate) use contracts::identity::v1::identity_service_client::IdentityServiceClient as IdentityClient;
 pub(crate) use contracts::identity::v1::{LoginRequest, LogoutRequest};
-pub(crate) use contracts::ledger::v1::LookupAccountsRequest;
 pub(crate) use contracts::ledger::v1::ledger_service_client::LedgerServiceClient as LedgerClient;
+pub(crate) use contracts::ledger::v1::{CreateTransfersRequest, LookupAccountsRequest};
 
 /// What a scripted service sees of a call.
 pub(crate) struct Seen {

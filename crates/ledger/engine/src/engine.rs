@@ -1,0 +1,137 @@
+//! A running ledger.
+
+use std::mem;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
+
+use book::{NewAccounts, Outcome, Transfers};
+use proof::{Amendment, SigningKey, TenantId};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::pipeline::{BATCH_ITEMS_MAX, Command, Work};
+use crate::query::Reader;
+
+/// Most items that wait to be applied; calls beyond it wait outside.
+const QUEUE_ITEMS_MAX: usize = 16 * BATCH_ITEMS_MAX;
+
+/// A ledger that runs on threads of its own. Dropping it finishes what is in its queue, saves a
+/// snapshot and closes its files.
+pub struct Engine {
+    queue: Sender<Command>,
+    /// A permit per item that the queue has room for.
+    room: Arc<Semaphore>,
+    threads: Vec<JoinHandle<()>>,
+    reader: Reader,
+    /// Held while a checkpoint is taken for somebody: who comes meanwhile may use the same.
+    checkpointing: Mutex<()>,
+}
+
+/// The ledger has stopped. Whether what was asked for happened is not known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the ledger has stopped")]
+pub struct Stopped;
+
+impl Engine {
+    pub(crate) fn new(
+        queue: Sender<Command>,
+        threads: Vec<JoinHandle<()>>,
+        reader: Reader,
+    ) -> Self {
+        let room = Arc::new(Semaphore::new(QUEUE_ITEMS_MAX));
+        Self { queue, room, threads, reader, checkpointing: Mutex::default() }
+    }
+
+    /// Creates accounts, in order. The answer is durable.
+    pub async fn create_accounts(
+        &self,
+        tenant: TenantId,
+        accounts: NewAccounts,
+    ) -> Result<Vec<Outcome>, Stopped> {
+        let items = accounts.len();
+        self.call(items, |reply| Work::Accounts(tenant, accounts, reply)).await
+    }
+
+    /// Changes accounts, in order. The answer is durable.
+    pub async fn amend_accounts(
+        &self,
+        tenant: TenantId,
+        amendments: Vec<Amendment>,
+    ) -> Result<Vec<Outcome>, Stopped> {
+        let items = amendments.len();
+        self.call(items, |reply| Work::Amendments(tenant, amendments, reply)).await
+    }
+
+    /// Creates transfers, in order. The answer is durable.
+    pub async fn create_transfers(
+        &self,
+        tenant: TenantId,
+        transfers: Transfers,
+    ) -> Result<Vec<Outcome>, Stopped> {
+        let items = transfers.len();
+        self.call(items, |reply| Work::Transfers(tenant, transfers, reply)).await
+    }
+
+    /// Records the state of all accounts, unless nothing has happened since it was recorded.
+    /// [`Reader::prove_account`] proves the state of an account at the newest checkpoint.
+    ///
+    /// Every account is hashed: a tenth of a second for a million.
+    pub async fn checkpoint(&self) -> Result<(), Stopped> {
+        let entries = self.reader.progress.durable();
+        let _one_at_a_time = self.checkpointing.lock().await;
+        if self.reader.checkpoints.latest().is_some_and(|latest| latest.is_fresh(entries)) {
+            return Ok(());
+        }
+        self.call(1, Work::Checkpoint).await
+    }
+
+    /// Signs all later blocks with another key.
+    pub async fn rotate_key(&self, key: SigningKey) -> Result<(), Stopped> {
+        let public = key.public(self.reader.head().head.ledger).bytes();
+        self.call(1, |reply| Work::Rotate(Box::new(key), public, reply)).await
+    }
+
+    /// What reads it.
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Whether calls are served, or why not.
+    pub fn health(&self) -> Result<(), String> {
+        self.reader.progress.failure().map_or(Ok(()), Err)
+    }
+
+    /// Waits until calls are served no more, and says why.
+    pub fn stopped(&self) -> impl Future<Output = String> + Send + use<> {
+        self.reader.progress.stopped()
+    }
+
+    async fn call<T>(
+        &self,
+        items: usize,
+        work: impl FnOnce(oneshot::Sender<T>) -> Work,
+    ) -> Result<T, Stopped> {
+        let room = self.room(items).await?;
+        let (reply, answer) = oneshot::channel();
+        let command = Command { work: work(reply), _room: Some(room) };
+        self.queue.send(command).map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    /// Waits until the queue has room.
+    async fn room(&self, items: usize) -> Result<OwnedSemaphorePermit, Stopped> {
+        let permits = u32::try_from(items.clamp(1, QUEUE_ITEMS_MAX)).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| Stopped)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // Fails when it has stopped already.
+        drop(self.queue.send(Command { work: Work::Stop, _room: None }));
+        for thread in mem::take(&mut self.threads) {
+            // A thread that panicked has said so; there is nothing left to finish.
+            drop(thread.join());
+        }
+    }
+}
