@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use crate::measure;
 use crate::mesh::{EDGE, Mesh, Person};
 use crate::pgbench::Peer;
 use crate::report::Row;
@@ -16,18 +17,14 @@ const PEOPLE: usize = 100;
 
 /// Runs it; each kind of load lasts `seconds`, ours and the peer's in turn.
 pub(crate) async fn run(seconds: u32) -> Result<Vec<Row>> {
-    rustls::crypto::aws_lc_rs::default_provider()
-        .install_default()
-        .ok()
-        .context("another TLS provider is installed")?;
-    let folder = tempfile::tempdir()?;
+    let folder = measure::folder()?;
     let mesh = Mesh::start(folder.path()).await?;
     let idle = mesh.resident_mb()?;
     let people: Vec<Person> = stream::iter((0..PEOPLE).map(|number| mesh.person(number)))
         .buffered(4)
         .try_collect()
         .await?;
-    let peer = Peer::start(folder.path()).await?;
+    let peer = Peer::start(folder.path(), 10).await?;
 
     let read = script(folder.path(), "read", READ, &people)?;
     let transfer = script(folder.path(), "transfer", TRANSFER, &people)?;

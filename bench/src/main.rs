@@ -4,13 +4,19 @@
 //! `cargo xtask bench <name>`, which builds what is measured.
 
 mod edge;
+mod ledger;
+mod measure;
 mod mesh;
 mod pgbench;
 mod report;
 mod wrk;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
+
+/// What `malha` itself uses.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Parser)]
 #[command(about = "Benchmarks of Malha beside named peers")]
@@ -23,19 +29,29 @@ struct Cli {
     /// Seconds of load per figure.
     #[arg(long, default_value_t = 10)]
     seconds: u32,
+    /// A tenth of the accounts and transfers of the ledger: to see that it works, not to quote.
+    #[arg(long)]
+    quick: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Benchmark {
     /// Reads and transfers through the edge, beside pgbench.
     Edge,
+    /// Transfers, reads, memory, disk and restarts of the ledger, beside PostgreSQL.
+    Ledger,
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok()
+        .context("another TLS provider is installed")?;
     let rows = match cli.name {
         Benchmark::Edge => edge::run(cli.seconds).await?,
+        Benchmark::Ledger => ledger::run(cli.seconds, cli.quick).await?,
     };
     report::print(&rows, cli.json)
 }

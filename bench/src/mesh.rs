@@ -9,6 +9,8 @@ use reqwest::{Certificate, Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
+use crate::measure;
+
 /// Where the edge of the mesh under measure listens.
 pub(crate) const EDGE: &str = "https://localhost:18443";
 
@@ -122,14 +124,7 @@ impl Mesh {
     /// Memory that the process holds, in MB.
     pub(crate) fn resident_mb(&self) -> Result<f64> {
         let process = self.process.id().context("malha has ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-        let kilobytes = status
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<f64>().ok()
-            })
-            .context("the kernel tells no VmRSS")?;
-        Ok(kilobytes / 1000.0)
+        measure::resident_mb(process)
     }
 }
 
@@ -139,7 +134,7 @@ fn text(value: &Value, field: &str) -> Result<String> {
 }
 
 /// `malha`, built beside this program.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("malha"))
 }
 

@@ -1,12 +1,13 @@
 //! The peer: pgbench against a PostgreSQL of its own with the same settings as ours.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use storage::PrivateCluster;
 use tokio::process::Command;
 
-use crate::wrk::Load;
+use crate::measure::{Load, percentile_ms};
 
 /// A cluster with pgbench's tables.
 pub(crate) struct Peer {
@@ -15,41 +16,43 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts the cluster and fills its tables: 10 branches, 1,000,000 accounts.
-    pub(crate) async fn start(folder: &Path) -> Result<Self> {
+    /// Starts the cluster and fills its tables: 100,000 accounts and one branch for each of
+    /// `scale`.
+    pub(crate) async fn start(folder: &Path, scale: u32) -> Result<Self> {
         let cluster = PrivateCluster::start(&folder.join("peer")).await?;
         let peer = Self { cluster, folder: folder.to_owned() };
-        peer.pgbench(&["--initialize", "--scale", "10", "--quiet"]).await?;
+        peer.pgbench(&["--initialize", "--scale", &scale.to_string(), "--quiet"]).await?;
         Ok(peer)
     }
 
     /// TPC-B: five statements in one durable transaction.
     pub(crate) async fn transactions(&self, seconds: u32) -> Result<Load> {
-        self.load("--builtin=tpcb-like", seconds).await
+        self.load(&["--builtin=tpcb-like", "--client=64"], seconds).await
+    }
+
+    /// The same from 16 clients that prepare their statements, with which pgbench is fastest.
+    pub(crate) async fn prepared_transactions(&self, seconds: u32) -> Result<Load> {
+        let arguments = ["--builtin=tpcb-like", "--client=16", "--protocol=prepared"];
+        self.load(&arguments, seconds).await
     }
 
     /// One indexed read.
     pub(crate) async fn reads(&self, seconds: u32) -> Result<Load> {
-        self.load("--builtin=select-only", seconds).await
+        self.load(&["--builtin=select-only", "--client=64"], seconds).await
     }
 
-    async fn load(&self, script: &str, seconds: u32) -> Result<Load> {
+    /// Where its superuser reaches it.
+    pub(crate) fn url(&self) -> String {
+        self.cluster.url("postgres", "postgres")
+    }
+
+    async fn load(&self, script: &[&str], seconds: u32) -> Result<Load> {
         let logs = tempfile::tempdir_in(&self.folder)?;
         let prefix = logs.path().join("latency");
         let seconds = seconds.to_string();
-        let text = self
-            .pgbench(&[
-                script,
-                "--client=64",
-                "--jobs=2",
-                "--no-vacuum",
-                "--log",
-                "--log-prefix",
-                &prefix.to_string_lossy(),
-                "--time",
-                &seconds,
-            ])
-            .await?;
+        let log = ["--log", "--log-prefix", &prefix.to_string_lossy()];
+        let length = ["--jobs=2", "--no-vacuum", "--time", &seconds];
+        let text = self.pgbench(&[script, &log, &length].concat()).await?;
         let per_second = text
             .lines()
             .find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok())
@@ -57,15 +60,15 @@ impl Peer {
         let latencies = latencies(logs.path())?;
         Ok(Load {
             per_second,
-            p50_ms: percentile(&latencies, 50),
-            p99_ms: percentile(&latencies, 99),
+            p50_ms: percentile_ms(&latencies, 50),
+            p99_ms: percentile_ms(&latencies, 99),
         })
     }
 
     async fn pgbench(&self, arguments: &[&str]) -> Result<String> {
         let output = Command::new("pgbench")
             .args(arguments)
-            .arg(self.cluster.url("postgres", "postgres"))
+            .arg(self.url())
             .output()
             .await
             .context("cannot run `pgbench`; it comes with PostgreSQL's server")?;
@@ -76,19 +79,14 @@ impl Peer {
     }
 }
 
-/// Latencies in microseconds, sorted: the third column of pgbench's logs.
-fn latencies(folder: &Path) -> Result<Vec<u64>> {
+/// Latencies, sorted: the third column of pgbench's logs, in microseconds.
+fn latencies(folder: &Path) -> Result<Vec<Duration>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let text = std::fs::read_to_string(entry?.path())?;
-        found.extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()));
+        let latency = |line: &str| line.split(' ').nth(2)?.parse().ok().map(Duration::from_micros);
+        found.extend(text.lines().filter_map(latency));
     }
     found.sort_unstable();
     Ok(found)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "latencies are far below 2^52 microseconds")]
-fn percentile(sorted: &[u64], percent: usize) -> f64 {
-    let at = sorted.len() * percent / 100;
-    sorted.get(at.min(sorted.len().saturating_sub(1))).map_or(f64::NAN, |&us| us as f64 / 1000.0)
 }

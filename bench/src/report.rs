@@ -54,12 +54,12 @@ pub(crate) fn print(rows: &[Row], json: bool) -> Result<()> {
     }
     println!("{:<26}{:>12} {:<6}{:>12}  {:>7}  peer", "metric", "value", "unit", "peer", "ratio");
     for row in rows {
-        let peer = row.peer_value.map_or(String::new(), |value| format!("{value:.1}"));
+        let peer = row.peer_value.map_or(String::new(), figure);
         let ratio = row.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
         println!(
-            "{:<26}{:>12.1} {:<6}{:>12}  {:>7}  {}",
+            "{:<26}{:>12} {:<6}{:>12}  {:>7}  {}",
             row.metric,
-            row.value,
+            figure(row.value),
             row.unit,
             peer,
             ratio,
@@ -67,4 +67,13 @@ pub(crate) fn print(rows: &[Row], json: bool) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Three digits or more.
+fn figure(value: f64) -> String {
+    match value {
+        _ if value < 10.0 => format!("{value:.2}"),
+        _ if value < 100.0 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
 }

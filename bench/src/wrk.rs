@@ -5,16 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-/// What a run of load came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Load {
-    /// Requests, or transactions, per second.
-    pub(crate) per_second: f64,
-    /// Median latency.
-    pub(crate) p50_ms: f64,
-    /// 99th percentile of latency.
-    pub(crate) p99_ms: f64,
-}
+use crate::measure::Load;
 
 /// Runs a Lua script of requests against `url` over 64 connections.
 ///

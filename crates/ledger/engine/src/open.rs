@@ -68,6 +68,8 @@ struct Recovered {
     index: Index,
     nodes: Nodes,
     tail: Tail,
+    /// Entries since the snapshot that it began with.
+    replayed: u64,
 }
 
 impl Engine {
@@ -75,7 +77,7 @@ impl Engine {
     /// its hashes and known.
     pub fn open(options: &Options, clock: Clock) -> Result<Self, OpenError> {
         let disk = disk(options)?;
-        let Recovered { mut book, mut journal, mut index, nodes, tail } =
+        let Recovered { mut book, mut journal, mut index, nodes, tail, replayed } =
             recover_in_step(&disk, options)?;
         let reader = journal.reader();
         let mut sealer = if tail.sequence == 0 {
@@ -118,6 +120,7 @@ impl Engine {
             checkpoints,
             clock,
             snapshot_every: options.snapshot_every,
+            unsaved: replayed,
         };
         let (queue, threads) = pipeline::start(parts, &progress)?;
         Ok(Self::new(queue, threads, reader))
@@ -162,13 +165,14 @@ fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recovered, OpenErr
         index.add(block, &effects).map_err(|error| error.to_string())
     })?;
     let journal::Recovered { journal, tail } = recovered;
+    let replayed = tail.entries() - entries;
     info!(
         entries = tail.entries(),
-        replayed = tail.entries() - entries,
+        replayed,
         duration = format!("{}ms", started.elapsed().as_millis()),
         "recovered the ledger from its journal"
     );
-    Ok(Recovered { book, journal, index, nodes, tail })
+    Ok(Recovered { book, journal, index, nodes, tail, replayed })
 }
 
 /// The newest state that is saved, of entries that the index has too: what an entry did to its

@@ -113,6 +113,8 @@ pub(crate) struct Parts {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) clock: Clock,
     pub(crate) snapshot_every: u64,
+    /// Entries since the newest snapshot.
+    pub(crate) unsaved: u64,
 }
 
 /// Starts the threads. They end, in order, after [`Work::Stop`].
@@ -128,7 +130,7 @@ pub(crate) fn start(
     let (to_checkpoint, requests) = mpsc::channel();
 
     let past = apply::Settled::new(reader, progress.clone());
-    let first = apply::Applier::new(book, past, clock, parts.snapshot_every);
+    let first = apply::Applier::new(book, past, clock, parts.snapshot_every, parts.unsaved);
     let nodes = checkpoints.nodes().clone();
     let writer = write::Writer::new(progress, &checkpoints, to_index, to_checkpoint);
     let (indexed, back) = (progress.clone(), queue.clone());

@@ -39,8 +39,14 @@ struct Building {
 }
 
 impl Applier {
-    pub(super) fn new(book: Book, past: Settled, clock: Clock, snapshot_every: u64) -> Self {
-        Self { book, past, clock, snapshot_every, unsaved: 0, left: None }
+    pub(super) fn new(
+        book: Book,
+        past: Settled,
+        clock: Clock,
+        snapshot_every: u64,
+        unsaved: u64,
+    ) -> Self {
+        Self { book, past, clock, snapshot_every, unsaved, left: None }
     }
 
     /// Applies calls until it is told to stop or nobody takes its blocks.

@@ -1,0 +1,58 @@
+//! Another ledger, into which transfers come one by one.
+
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::server::Server;
+use super::{CONNECTIONS, Scale, row, say, write};
+use crate::measure::float;
+use crate::pgbench::Peer;
+use crate::report::Row;
+
+/// Those that send at the same time, over all connections.
+const CALLERS: Range<u64> = 0..256;
+
+/// The one that sends alone.
+const ALONE: Range<u64> = 256..257;
+
+/// Seconds for one caller alone: enough for a median.
+const ALONE_SECONDS: u32 = 3;
+
+const TPCB: &str = "pgbench TPC-B";
+
+/// Runs it beside the peer.
+pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer) -> Result<Vec<Row>> {
+    say("single transfers");
+    let mut server = Server::start(&folder.join("singles")).await?;
+    write::accounts(&server.connections(CONNECTIONS).await?, scale.plain.accounts).await?;
+    let empty = server.stop().await?;
+    server.start_again(None).await?;
+    let clients = server.connections(CONNECTIONS).await?;
+    let load = write::unary(&clients, scale.plain, CALLERS, scale.seconds);
+    let (many, cost) = server.costed(load).await?;
+    drop(clients);
+    let full = server.stop().await?;
+
+    say(TPCB);
+    let transactions = peer.prepared_transactions(scale.seconds).await?;
+
+    say("one transfer at a time");
+    server.start_again(None).await?;
+    let client = server.connections(1).await?;
+    let alone = write::unary(&client, scale.plain, ALONE, ALONE_SECONDS).await?.load;
+    server.remove().await?;
+
+    let disk_bytes = float(full.bytes.saturating_sub(empty.bytes)) / float(many.transfers);
+    Ok(vec![
+        row("unary_256_tps", many.load.per_second, "1/s").beside(TPCB, transactions.per_second),
+        row("unary_256_p50_ms", many.load.p50_ms, "ms").beside(TPCB, transactions.p50_ms),
+        row("unary_256_p99_ms", many.load.p99_ms, "ms").beside(TPCB, transactions.p99_ms),
+        row("unary_256_server_cpu_us", cost.server_us, "us"),
+        row("unary_256_client_cpu_us", cost.client_us, "us"),
+        row("unary_1_tps", alone.per_second, "1/s"),
+        row("unary_1_p50_ms", alone.p50_ms, "ms"),
+        row("disk_bytes_unary", disk_bytes, "B"),
+    ])
+}
