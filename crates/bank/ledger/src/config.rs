@@ -22,7 +22,7 @@ pub struct Config {
     /// of the journal.
     pub signing_key: Option<PathBuf>,
     /// Entries after which a snapshot is written, from which the next start goes on. Default:
-    /// 4,000,000.
+    /// 8,000,000.
     pub snapshot_every: NonZeroU64,
 }
 
@@ -32,7 +32,7 @@ impl Default for Config {
             journal: PathBuf::from("data/ledger"),
             create: false,
             signing_key: None,
-            snapshot_every: NonZeroU64::new(4_000_000).unwrap_or(NonZeroU64::MIN),
+            snapshot_every: NonZeroU64::new(8_000_000).unwrap_or(NonZeroU64::MIN),
         }
     }
 }

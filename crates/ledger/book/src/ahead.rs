@@ -55,7 +55,8 @@ impl Book {
         let accounts = &mut accounts[..chunk.len()];
         for ((new, ahead), accounts) in chunk.iter().zip(&mut *ahead).zip(&mut *accounts) {
             ahead.id = self.key.hash(tenant, new.id.number());
-            *accounts = [new.debit, new.credit].map(|id| self.key.hash(tenant, id.number()));
+            accounts[0] = self.key.hash(tenant, new.debit.number());
+            accounts[1] = self.key.hash(tenant, new.credit.number());
         }
         touch(&self.transfers, ahead.iter().map(|ahead| ahead.id));
         touch(&self.accounts.table, accounts.as_flattened().iter().copied());

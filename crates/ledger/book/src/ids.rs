@@ -45,7 +45,12 @@ impl Line {
     }
 
     fn slots(&self) -> [u64; LINE] {
-        self.0.each_ref().map(|slot| slot.load(Ordering::Relaxed))
+        // A loop: the compiler leaves `map` over an array of atomics as calls.
+        let mut slots = [EMPTY; LINE];
+        for (slot, shared) in slots.iter_mut().zip(&self.0) {
+            *slot = shared.load(Ordering::Relaxed);
+        }
+        slots
     }
 
     /// The place of the first slot that is `value`.

@@ -1,6 +1,7 @@
 //! Writing blocks.
 
 use std::any::Any;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +12,12 @@ use crate::error::{JournalError, io_error};
 use crate::floor::FloorFile;
 use crate::reader::Reader;
 use crate::segments::{Spare, name_of};
+
+/// What the system reads and writes at a time.
+const PAGE_BYTES: u64 = 4_096;
+
+/// Larger blocks are written as they are: reading a page is little beside writing them.
+const PADDED_BYTES_MAX: usize = 1 << 16;
 
 /// How long the first segment becomes before the next one is prepared: a ledger that is hardly used
 /// takes up no more than it needs.
@@ -41,6 +48,8 @@ pub struct FileJournal {
     /// Whether the file of the last segment was filled with zeros. If not, it is given up for one
     /// that was as soon as there is one.
     is_zeroed: bool,
+    /// A block and zeros.
+    padded: Vec<u8>,
     floor: FloorFile,
     /// Given back last.
     _lock: Box<dyn Any + Send + Sync>,
@@ -73,7 +82,8 @@ impl FileJournal {
         }
         let is_zeroed = end.file.len().map_err(io_error("read"))? > end.offset;
         let (spare, end) = (Spare::default(), Some(end));
-        Ok(Self { disk, segment_bytes, reader, end, spare, is_zeroed, floor, _lock: lock })
+        let padded = Vec::new();
+        Ok(Self { disk, segment_bytes, reader, end, spare, is_zeroed, padded, floor, _lock: lock })
     }
 
     /// Reads what is durable.
@@ -89,6 +99,21 @@ impl FileJournal {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes a block. A small one is written with the zeros up to the end of its page, which stand
+    /// there already: the system would have to read the page first to change a part of it.
+    fn write(&mut self, end: &End, bytes: &[u8]) -> io::Result<()> {
+        if !self.is_zeroed || bytes.len() > PADDED_BYTES_MAX {
+            return end.file.write_at(bytes, end.offset);
+        }
+        self.padded.clear();
+        self.padded.extend_from_slice(bytes);
+        let written = end.offset + bytes.len() as u64;
+        let zeros = written.next_multiple_of(PAGE_BYTES).min(self.segment_bytes).max(written);
+        let zeros = usize::try_from(zeros - written).unwrap_or_default();
+        self.padded.resize(bytes.len() + zeros, 0);
+        end.file.write_at(&self.padded, end.offset)
     }
 
     /// Goes on in the next segment, which begins with that block.
@@ -127,7 +152,7 @@ impl Journal for FileJournal {
         if end.offset > 0 && (is_full || (is_slow && self.spare.is_ready())) {
             self.roll(&mut end, header.sequence)?;
         }
-        end.file.write_at(bytes, end.offset).map_err(io_error("written"))?;
+        self.write(&end, bytes).map_err(io_error("written"))?;
         let started = Instant::now();
         end.file.sync().map_err(io_error("synced"))?;
         metrics::histogram!("ledger_journal_sync_seconds").record(started.elapsed());

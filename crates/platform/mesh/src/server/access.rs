@@ -58,7 +58,7 @@ fn caller_not_allowed(caller: &str, path: &str) -> Status {
 /// Verifies for whom the call is made, and runs it in that context.
 #[derive(Clone)]
 pub(super) struct AdmitUser {
-    pub(super) verifier: TokenVerifier,
+    pub(super) verifier: Arc<TokenVerifier>,
 }
 
 impl Around for AdmitUser {

@@ -59,7 +59,7 @@ fn layers(
         // The certificate is known already; the token may cost a look at identity.
         .layer(around::Layer(AdmitCaller))
         // Innermost: what runs inside runs in the context of the call.
-        .layer(around::Layer(AdmitUser { verifier }))
+        .layer(around::Layer(AdmitUser { verifier: Arc::new(verifier) }))
         .map_err(|never: Infallible| match never {})
 }
 
