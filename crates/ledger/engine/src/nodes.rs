@@ -13,14 +13,15 @@ use crate::view::QueryError;
 pub(crate) struct Nodes(Arc<RwLock<Vec<Vec<Hash>>>>);
 
 impl Nodes {
-    /// Keeps a completed subtree. They are completed in order.
+    /// Keeps a completed subtree. They come in order; those of a block that turned out not to be
+    /// the next one come again.
     pub(crate) fn put(&self, level: u8, index: u64, hash: Hash) {
         let mut levels = self.0.write();
         let place = usize::from(level - TILE_LEVEL);
         if levels.len() <= place {
             levels.resize_with(place + 1, Vec::new);
         }
-        debug_assert_eq!(levels[place].len() as u64, index);
+        levels[place].truncate(usize::try_from(index).unwrap_or(usize::MAX));
         levels[place].push(hash);
     }
 
