@@ -13,11 +13,10 @@ use std::sync::mpsc::{Receiver, Sender};
 use book::{Book, Snapshot};
 use journal::Snapshots;
 use parking_lot::RwLock;
-use proof::{Hash, Tail, Tree, leaf_hashes};
+use proof::{Hash, Tail, Tiles, Tree, leaf_hashes};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::nodes::Nodes;
 use crate::pipeline::{Command, Work};
 
 /// A checkpoint that somebody or something asked for.
@@ -70,7 +69,7 @@ pub(crate) struct Computed {
     pub(crate) entries: u64,
     pub(crate) accounts: u64,
     pub(crate) root: Hash,
-    nodes: Nodes,
+    nodes: Tiles,
     reply: Option<oneshot::Sender<()>>,
 }
 
@@ -83,8 +82,8 @@ pub(crate) struct Checkpoint {
     pub(crate) accounts: u64,
     /// Number of the entry that records it.
     pub(crate) number: u64,
-    /// Nodes of the tree over the accounts.
-    pub(crate) nodes: Nodes,
+    /// Tiles of the tree over the accounts.
+    pub(crate) nodes: Tiles,
 }
 
 impl Checkpoint {
@@ -99,17 +98,17 @@ impl Checkpoint {
 pub(crate) struct Checkpoints {
     files: Arc<Snapshots>,
     /// Of the tree over all entries.
-    nodes: Nodes,
+    nodes: Tiles,
     latest: Arc<RwLock<Option<Arc<Checkpoint>>>>,
 }
 
 impl Checkpoints {
-    pub(crate) fn new(files: Snapshots, nodes: Nodes) -> Self {
+    pub(crate) fn new(files: Snapshots, nodes: Tiles) -> Self {
         Self { files: Arc::new(files), nodes, latest: Arc::default() }
     }
 
-    /// Nodes of the tree over all entries.
-    pub(crate) fn nodes(&self) -> &Nodes {
+    /// Tiles of the tree over all entries.
+    pub(crate) fn nodes(&self) -> &Tiles {
         &self.nodes
     }
 
@@ -163,7 +162,7 @@ impl Checkpoints {
 }
 
 fn compute(snapshot: &Snapshot, why: Why) -> Computed {
-    let nodes = Nodes::default();
+    let nodes = Tiles::default();
     let mut tree = Tree::default();
     let (mut leaves, mut hashes) = (Vec::with_capacity(1_024), Vec::new());
     let mut states = snapshot.states().peekable();
@@ -181,10 +180,10 @@ fn compute(snapshot: &Snapshot, why: Why) -> Computed {
 }
 
 /// The parts of a snapshot file.
-pub(crate) fn read(file: &mut impl Read) -> io::Result<(Tail, Nodes, Book)> {
+pub(crate) fn read(file: &mut impl Read) -> io::Result<(Tail, Tiles, Book)> {
     let broken = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let tail = Tail::decode(&read_part(file)?).ok_or_else(|| broken("the tail is broken"))?;
-    let nodes = Nodes::decode(&read_part(file)?).ok_or_else(|| broken("the nodes are broken"))?;
+    let nodes = Tiles::decode(&read_part(file)?).ok_or_else(|| broken("the nodes are broken"))?;
     Ok((tail, nodes, Book::read(file)?))
 }
 

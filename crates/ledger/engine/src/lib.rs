@@ -10,7 +10,6 @@
 
 mod checkpoint;
 mod engine;
-mod nodes;
 mod open;
 mod pipeline;
 mod progress;

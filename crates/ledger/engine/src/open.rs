@@ -11,13 +11,12 @@ use book::{Book, Past, PastError};
 use clock::Clock;
 use index::Index;
 use journal::{Disk, FileJournal, Journal, JournalError, RealDisk, Snapshots};
-use proof::{EntryBytes, Sealer, Signatures, SigningKey, Tail};
+use proof::{EntryBytes, Sealer, Signatures, SigningKey, Tail, Tiles};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::checkpoint::{self, Checkpoints};
 use crate::engine::Engine;
-use crate::nodes::Nodes;
 use crate::pipeline::{self, Parts};
 use crate::progress::Progress;
 use crate::query::Reader;
@@ -66,7 +65,7 @@ struct Recovered {
     book: Book,
     journal: FileJournal,
     index: Index,
-    nodes: Nodes,
+    nodes: Tiles,
     tail: Tail,
     /// Entries since the snapshot that it began with.
     replayed: u64,
@@ -177,7 +176,7 @@ fn recover(disk: &Arc<dyn Disk>, options: &Options) -> Result<Recovered, OpenErr
 
 /// The newest state that is saved, of entries that the index has too: what an entry did to its
 /// accounts follows from the state before it alone.
-fn newest_snapshot(disk: &Arc<dyn Disk>, indexed: u64) -> io::Result<(Tail, Nodes, Book)> {
+fn newest_snapshot(disk: &Arc<dyn Disk>, indexed: u64) -> io::Result<(Tail, Tiles, Book)> {
     for snapshot in Snapshots::new(Arc::clone(disk)).newest_first()? {
         let entries = snapshot.entries();
         if entries > indexed {
@@ -188,7 +187,7 @@ fn newest_snapshot(disk: &Arc<dyn Disk>, indexed: u64) -> io::Result<(Tail, Node
             Err(error) => warn!(entries, %error, "a snapshot of the ledger cannot be read"),
         }
     }
-    Ok((Tail::new([0; 16]), Nodes::default(), Book::default()))
+    Ok((Tail::new([0; 16]), Tiles::default(), Book::default()))
 }
 
 /// The key of a new ledger, created if it may be.

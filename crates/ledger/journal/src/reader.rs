@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use proof::{ENTRY_BYTES, EntryBytes, HEADER_BYTES, Header, Timestamp, peek};
+use proof::{ENTRY_BYTES, EntryBytes, HEADER_BYTES, Hash, Header, Timestamp, leaf_hash, peek};
 
 use crate::disk::Disk;
 use crate::error::ReadError;
@@ -93,6 +93,13 @@ impl Reader {
     /// The header of the last durable block.
     pub fn head(&self) -> Option<Header> {
         self.0.head.read().clone()
+    }
+
+    /// The hash of an entry as a leaf of the tree over all entries.
+    pub fn leaf(&self, number: u64) -> Result<Hash, ReadError> {
+        let mut extension = Vec::new();
+        let entry = self.entry(number, &mut extension)?;
+        Ok(leaf_hash(&entry, &extension))
     }
 
     /// Reads the entry of that number, and its extension into `extension` in place of what is there.

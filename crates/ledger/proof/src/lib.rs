@@ -40,6 +40,7 @@ mod proofs;
 mod seal;
 mod state;
 mod tail;
+mod tiles;
 mod tree;
 mod view;
 
@@ -68,6 +69,7 @@ pub use proofs::{AccountProof, ConsistencyProof, KeyProof, ProofFault, TransferP
 pub use seal::{Parts, Sealer};
 pub use state::{AccountState, STATE_BYTES};
 pub use tail::Tail;
+pub use tiles::{Tiled, Tiles};
 pub use tree::{TILE_LEVEL, Tree};
 pub use view::{Block, BlockFault};
 

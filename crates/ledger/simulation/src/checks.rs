@@ -11,7 +11,6 @@ use rand::RngExt;
 use crate::disk::Written;
 use crate::generator::{ACCOUNTS, EXTERNALS, TENANTS};
 use crate::model::extension;
-use crate::nodes::Tree;
 use crate::simulation::Simulation;
 use crate::world::World;
 
@@ -97,7 +96,7 @@ impl Simulation<'_> {
         ensure!(found.as_ref().map(|found| found.0) == expected, "{id:?} is {found:?}");
         let Some((number, transfer, metadata)) = found else { return Ok(()) };
         let last = self.written.last().context("something is durable")?;
-        let tree = Tree { nodes: &world.nodes, reader: &world.reader };
+        let tree = world.nodes.over(|number| world.reader.leaf(number));
         let path = inclusion_proof(&tree, number, durable)?;
         let head = last.header.signed_head(&last.key);
         let metadata = proof::Metadata::decode(&metadata)?;
@@ -233,7 +232,7 @@ impl Simulation<'_> {
     fn check_consistency(&mut self, world: &World) -> Result<()> {
         let place = self.generator.random.random_range(0..self.written.len());
         let (old, new) = (&self.written[place], &self.written[self.written.len() - 1]);
-        let tree = Tree { nodes: &world.nodes, reader: &world.reader };
+        let tree = world.nodes.over(|number| world.reader.leaf(number));
         let path = consistency_proof(&tree, old.header.end(), new.header.end())?;
         let (from, head) = (old.header.end(), new.header.signed_head(&new.key));
         let proof = ConsistencyProof { from, path, head };
@@ -250,7 +249,7 @@ impl Simulation<'_> {
         }
         let row = self.generator.random.random_range(0..checked.states.len());
         let new = &self.written[self.written.len() - 1];
-        let tree = Tree { nodes: &world.nodes, reader: &world.reader };
+        let tree = world.nodes.over(|number| world.reader.leaf(number));
         let state_path =
             inclusion_proof(&Leaves(&checked.leaves), row as u64, checked.leaves.len() as u64);
         let proof = AccountProof {

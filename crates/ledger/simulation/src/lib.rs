@@ -22,7 +22,6 @@ mod checks;
 mod disk;
 mod generator;
 mod model;
-mod nodes;
 mod recovery;
 mod report;
 mod request;

@@ -11,10 +11,9 @@ use index::Index;
 use journal::{Disk, FileJournal, Journal, JournalError, Snapshots};
 use proof::{
     EntryBytes, HEADER_BYTES, Header, Metadata, PublicKey, Sealer, Signatures, SigningKey, Tail,
-    Timestamp,
+    Tiles, Timestamp,
 };
 
-use crate::nodes::Nodes;
 use crate::request::{Batch, Items, Pairs};
 
 /// Bytes of a segment: few, so that histories have many.
@@ -57,8 +56,8 @@ pub(crate) struct World {
     pub(crate) reader: journal::Reader,
     /// The index of durable entries.
     pub(crate) index: Index,
-    /// Nodes of the tree over all sealed entries.
-    pub(crate) nodes: Nodes,
+    /// Tiles of the tree over all sealed entries.
+    pub(crate) nodes: Tiles,
     book: Book,
     sealer: Sealer,
     journal: FileJournal,
@@ -250,16 +249,16 @@ fn sealer(tail: Tail, keys: &[[u8; 32]]) -> Sealer {
 }
 
 /// The newest state that was saved, of entries that the index has too.
-fn newest(snapshots: &Snapshots, indexed: u64) -> io::Result<(Tail, Nodes, Book)> {
+fn newest(snapshots: &Snapshots, indexed: u64) -> io::Result<(Tail, Tiles, Book)> {
     for mut snapshot in snapshots.newest_first()? {
         if snapshot.entries() <= indexed {
             return read(&mut snapshot);
         }
     }
-    Ok((Tail::new([0; 16]), Nodes::default(), Book::default()))
+    Ok((Tail::new([0; 16]), Tiles::default(), Book::default()))
 }
 
-fn read(file: &mut impl Read) -> io::Result<(Tail, Nodes, Book)> {
+fn read(file: &mut impl Read) -> io::Result<(Tail, Tiles, Book)> {
     let mut part = || {
         let mut length = [0; 8];
         file.read_exact(&mut length)?;
@@ -268,7 +267,7 @@ fn read(file: &mut impl Read) -> io::Result<(Tail, Nodes, Book)> {
         io::Result::Ok(bytes)
     };
     let tail = Tail::decode(&part()?).ok_or(io::ErrorKind::InvalidData)?;
-    let nodes = Nodes::decode(&part()?)?;
+    let nodes = Tiles::decode(&part()?).ok_or(io::ErrorKind::InvalidData)?;
     Ok((tail, nodes, Book::read(file)?))
 }
 

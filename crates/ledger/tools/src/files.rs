@@ -4,10 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow, bail};
-use journal::{Copied, Disk, JournalError, Reader, RealDisk, Scan};
-use proof::{Block, Entry, Header, Kind, PublicKey, SignedHead, Tail, peek};
-
-use crate::nodes::{Nodes, Tree};
+use journal::{Copied, Disk, JournalError, ReadError, Reader, RealDisk, Scan};
+use proof::{Block, Entry, Hash, Header, Kind, PublicKey, SignedHead, Tail, Tiled, Tiles, peek};
 
 /// A key of a ledger, and the first block that is signed with it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,7 +19,7 @@ pub struct KeyFrom {
 /// What is known of a ledger after all of it was read.
 pub(crate) struct Files {
     pub(crate) reader: Reader,
-    nodes: Nodes,
+    nodes: Tiles,
     /// Of all blocks, in order; of the next one too.
     pub(crate) keys: Vec<KeyFrom>,
     /// Of the last block.
@@ -57,7 +55,7 @@ pub(crate) fn explain(error: JournalError) -> anyhow::Error {
 /// Reads and verifies all of a ledger; `expected` as of [`Scan::run`].
 pub(crate) fn read(scan: Scan, expected: Tail, on_block: &mut OnBlock<'_>) -> Result<Files> {
     let reader = scan.reader();
-    let (mut nodes, mut keys) = (Nodes::default(), Vec::new());
+    let (nodes, mut keys) = (Tiles::default(), Vec::new());
     let mut on_node = |level, index, hash| nodes.put(level, index, hash);
     let copied = scan.run(expected, &mut on_node, &mut |block| {
         note_keys(block, &mut keys)?;
@@ -88,8 +86,8 @@ fn note_keys(block: &Block<'_>, keys: &mut Vec<KeyFrom>) -> Result<(), String> {
 
 impl Files {
     /// The tree over all entries.
-    pub(crate) fn tree(&self) -> Tree<'_> {
-        Tree { nodes: &self.nodes, reader: &self.reader }
+    pub(crate) fn tree(&self) -> Tiled<'_, impl Fn(u64) -> Result<Hash, ReadError>> {
+        self.nodes.over(|number| self.reader.leaf(number))
     }
 
     /// The newest head, as it was signed.

@@ -11,7 +11,6 @@ mod engines;
 mod export;
 mod files;
 mod import;
-mod nodes;
 mod prove;
 mod rotate;
 mod text;

@@ -3,15 +3,14 @@
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use book::Block;
-use proof::{Header, Sealer};
+use proof::{Header, Sealer, Tiles};
 
 use super::{Applied, Sealed};
-use crate::nodes::Nodes;
 
 /// Seals blocks until there are no more or nobody takes them.
 pub(super) fn run(
     sealer: &mut Sealer,
-    nodes: &Nodes,
+    nodes: &Tiles,
     applied: &Receiver<Applied>,
     to_write: &SyncSender<Sealed>,
 ) {
@@ -32,7 +31,7 @@ pub(super) fn run(
 }
 
 /// Completes a block.
-pub(crate) fn seal(sealer: &mut Sealer, nodes: &Nodes, block: &mut Block) -> Header {
+pub(crate) fn seal(sealer: &mut Sealer, nodes: &Tiles, block: &mut Block) -> Header {
     let parts = block.finish();
     let mut on_node = |level, index, hash| nodes.put(level, index, hash);
     sealer.seal(block.timestamp, &mut block.bytes, parts, &mut on_node)

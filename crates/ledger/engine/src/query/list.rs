@@ -71,7 +71,11 @@ impl View<'_> {
             if account.tenant != self.tenant || !matches(filter, account.external_id, &metadata) {
                 continue;
             }
-            let Some(found) = self.account(account.id)? else { continue };
+            let rows = self.reader.lookup.accounts(self.tenant, account.id);
+            let Some((row, _)) = rows.into_iter().find(|(_, created)| *created == number) else {
+                continue;
+            };
+            let found = Found { row, number, account, metadata };
             if !page.add(filter.size, self.account_now(found)?) {
                 break;
             }

@@ -1,13 +1,12 @@
 //! Proofs.
 
 use proof::{
-    AccountId, AccountProof, ConsistencyProof, Entry, Hash, TransferId, TransferProof,
+    AccountId, AccountProof, ConsistencyProof, Entry, Hash, Tiled, TransferId, TransferProof,
     consistency_proof, inclusion_proof, leaf_hash,
 };
 
 use super::account::Found;
 use super::{Reader, View};
-use crate::nodes::Tree;
 use crate::view::QueryError;
 
 impl Reader {
@@ -22,13 +21,8 @@ impl Reader {
     }
 
     /// The tree over all entries.
-    fn tree(&self) -> Tree<'_, impl Fn(u64) -> Result<Hash, QueryError>> {
-        let leaf = |number| {
-            let mut extension = Vec::new();
-            let entry = self.journal.entry(number, &mut extension)?;
-            Ok(leaf_hash(&entry, &extension))
-        };
-        Tree { nodes: self.checkpoints.nodes(), leaf }
+    fn tree(&self) -> Tiled<'_, impl Fn(u64) -> Result<Hash, QueryError>> {
+        self.checkpoints.nodes().over(|number| Ok(self.journal.leaf(number)?))
     }
 }
 
@@ -58,9 +52,9 @@ impl View<'_> {
         };
         let leaf = |row| {
             let row = u32::try_from(row).unwrap_or(u32::MAX);
-            Ok(leaf_hash(&self.state(row, latest.entries)?.leaf(), &[]))
+            Ok::<_, QueryError>(leaf_hash(&self.state(row, latest.entries)?.leaf(), &[]))
         };
-        let states = Tree { nodes: &latest.nodes, leaf };
+        let states = latest.nodes.over(leaf);
         let state_path = inclusion_proof(&states, row.into(), latest.accounts)?;
         let head = self.reader.head();
         let path = inclusion_proof(&self.reader.tree(), latest.number, head.head.size)?;
