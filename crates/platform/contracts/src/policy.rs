@@ -42,6 +42,12 @@ pub struct MethodPolicy {
     pub success_status: u16,
     /// Whether a call whose outcome is unknown may be sent again.
     pub retry_safe: bool,
+    /// Scopes that the user's token must hold.
+    pub scopes: Vec<String>,
+    /// When the edge sends a second copy of an unanswered call.
+    pub hedge_after: Option<Duration>,
+    /// Whether answers of a GET carry an `ETag`.
+    pub conditional: bool,
     /// Whether the caller sends a stream of messages.
     pub client_streaming: bool,
 }
@@ -94,6 +100,12 @@ impl From<WireMethodPolicy> for MethodPolicy {
                 status => u16::try_from(status).unwrap_or(200),
             },
             retry_safe: wire.retry_safe,
+            scopes: wire.scopes,
+            hedge_after: wire
+                .hedge_after
+                .and_then(|after| Duration::try_from(after).ok())
+                .filter(|after| wire.retry_safe && !after.is_zero()),
+            conditional: wire.conditional,
             client_streaming: false,
             callers: wire.callers,
         }

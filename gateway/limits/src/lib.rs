@@ -1,0 +1,1 @@
+//! Bounds on what callers may ask of the edge: rate limits and idempotency.

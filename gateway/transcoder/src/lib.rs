@@ -1,0 +1,1 @@
+//! JSON ⇄ protobuf wire bytes, planned once per message from descriptors.

@@ -1,0 +1,1 @@
+//! Calls of gRPC services over HTTP/2, with the care that an edge owes its upstreams.
