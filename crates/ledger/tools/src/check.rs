@@ -10,14 +10,19 @@ use proof::{
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::answer::{AccountAnswer, ConsistencyAnswer, TransferAnswer};
 use crate::text::{self, entries, grouped, time};
 
 /// What is said before the reason.
 const INVALID: &str = "the proof does not hold";
 
+/// What is said before what is wrong with its form.
+const UNREADABLE: &str = "the proof cannot be read";
+
 /// Verifies a proof of any kind, in JSON, with the key that signed its head, and says what it
 /// proves. Proofs of keys begin with this key and lead to the present one. A proof of consistency
-/// needs the head that was kept.
+/// needs the head that was kept. The proof may stand as the commands write it or as the service
+/// answers it over REST.
 pub fn check(json: &str, key: &PublicKey, known: Option<&SignedHead>) -> Result<String> {
     let value: Value = serde_json::from_str(json).context("the proof is no JSON")?;
     if value.is_array() {
@@ -26,10 +31,16 @@ pub fn check(json: &str, key: &PublicKey, known: Option<&SignedHead>) -> Result<
     let has = |field| value.get(field).is_some();
     if has("transfer") {
         transfer(&read(value)?, key)
-    } else if has("state") {
+    } else if has("entry") {
+        transfer(&answer::<TransferAnswer, _>(value)?, key)
+    } else if has("state_path") {
         account(&read(value)?, key)
-    } else if has("from") {
+    } else if has("state") {
+        account(&answer::<AccountAnswer, _>(value)?, key)
+    } else if value.get("from").is_some_and(Value::is_string) {
         consistency(&read(value)?, key, known)
+    } else if has("from") {
+        consistency(&answer::<ConsistencyAnswer, _>(value)?, key, known)
     } else if has("key") {
         keys(&[read(value)?], key)
     } else {
@@ -37,8 +48,17 @@ pub fn check(json: &str, key: &PublicKey, known: Option<&SignedHead>) -> Result<
     }
 }
 
+/// The proof that the service answered.
+fn answer<A, P>(value: Value) -> Result<P>
+where
+    A: DeserializeOwned,
+    P: TryFrom<A, Error = anyhow::Error>,
+{
+    read::<A>(value)?.try_into().context(UNREADABLE)
+}
+
 fn read<P: DeserializeOwned>(value: Value) -> Result<P> {
-    serde_json::from_value(value).context("the proof cannot be read")
+    serde_json::from_value(value).context(UNREADABLE)
 }
 
 fn transfer(proof: &TransferProof, key: &PublicKey) -> Result<String> {

@@ -5,6 +5,7 @@
 //! beside a running ledger and on a backup alike. Importing and replacing the key need a ledger
 //! that no process runs.
 
+mod answer;
 mod check;
 mod copy;
 mod engines;

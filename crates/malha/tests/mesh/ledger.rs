@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use proof::{Metadata, SignedHead, SigningKey, Transfer, TransferProof};
+use proof::{SignedHead, SigningKey};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -202,26 +202,19 @@ async fn prove(dev: &Dev, analyst: &Staff) {
     let key = SigningKey::from_pem(&pem).unwrap().public(note.head.ledger);
     assert_eq!(note.verify(&key).unwrap().size, head["size"].as_u64().unwrap());
 
-    let shown = analyst.get(&format!("transfers/{}/proof", id(10))).await;
-    let path = shown["path"].as_array().unwrap().iter();
-    let proof = TransferProof {
-        number: shown["sequence"].as_u64().unwrap(),
-        transfer: Transfer::decode(base64(&shown["entry"]).as_slice().try_into().unwrap()).unwrap(),
-        metadata: Metadata::decode(&base64(&shown["extension"])).unwrap(),
-        path: path.map(|hash| base64(hash).try_into().unwrap()).collect(),
-        head: SignedHead::parse(shown["head"].as_str().unwrap()).unwrap(),
-    };
-    proof.verify(&key).unwrap();
-    assert_eq!((proof.transfer.amount, proof.metadata.get("order")), (1_000, Some("42")));
+    let transfer = analyst.get(&format!("transfers/{}/proof", id(10))).await;
+    let words = tools::check(&transfer.to_string(), &key, None).unwrap();
+    assert!(words.contains("1,000 minor units") && words.contains(r#"{"order":"42"}"#), "{words}");
+    let forged = transfer.to_string().replace("\"sequence\":", "\"sequence\":1");
+    assert!(tools::check(&forged, &key, None).is_err());
 
     let account = analyst.get(&format!("accounts/{}/proof", id(ANA))).await;
-    assert_eq!(account["state"]["creditsPosted"], 1_000);
-    let consistency = analyst.get(&format!("head/consistency?from={}", head["size"])).await;
-    assert_eq!(consistency["from"], head["size"]);
-}
+    let words = tools::check(&account.to_string(), &key, None).unwrap();
+    assert!(words.contains("1,000 and 0 on hold"), "{words}");
 
-fn base64(text: &Value) -> Vec<u8> {
-    base64::Engine::decode(&base64::prelude::BASE64_STANDARD, text.as_str().unwrap()).unwrap()
+    let growth = analyst.get(&format!("head/consistency?from={}", head["size"])).await;
+    let words = tools::check(&growth.to_string(), &key, Some(&note)).unwrap();
+    assert!(words.contains("still begins with"), "{words}");
 }
 
 /// T-45: who only reads moves nothing, customers see nothing, and what is malformed is named.
