@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // A test's stand-in for a service implements what it is asked. That the services implement
         // everything is a test of the whole mesh.
         .generate_default_stubs(true)
+        .codec_path("crate::codec::Codec")
         // Taken out of the message as it arrived, not copied.
         .bytes(".malha.ledger.v1.CreateTransfersRequest")
         // Keys ascending, as the journal keeps them.

@@ -4,12 +4,15 @@
 //! `cargo xtask bench <name>`, which builds what is measured.
 
 mod edge;
+mod gateway;
 mod ledger;
 mod measure;
 mod mesh;
 mod pgbench;
 mod report;
 mod wrk;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
@@ -32,12 +35,20 @@ struct Cli {
     /// A tenth of the accounts and transfers of the ledger: to see that it works, not to quote.
     #[arg(long)]
     quick: bool,
+    /// Where the files of the service behind the gateways are.
+    #[arg(long, hide = true, default_value = ".")]
+    folder: PathBuf,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Benchmark {
     /// Reads and transfers through the edge, beside pgbench.
     Edge,
+    /// `malha gateway` beside Envoy, before the same service.
+    Gateway,
+    /// The service behind both.
+    #[value(hide = true)]
+    GatewayBackend,
     /// Transfers, reads, memory, disk and restarts of the ledger, beside PostgreSQL.
     Ledger,
 }
@@ -51,6 +62,8 @@ async fn main() -> Result<()> {
         .context("another TLS provider is installed")?;
     let rows = match cli.name {
         Benchmark::Edge => edge::run(cli.seconds).await?,
+        Benchmark::Gateway => gateway::run(cli.seconds).await?,
+        Benchmark::GatewayBackend => return gateway::serve_backend(&cli.folder).await,
         Benchmark::Ledger => ledger::run(cli.seconds, cli.quick).await?,
     };
     report::print(&rows, cli.json)

@@ -19,7 +19,7 @@ const SETTINGS: &str = r#"
 [gateway]
 https = "127.0.0.1:18443"
 http = "127.0.0.1:18080"
-rate_limits = { default = [{ requests = 4000000000, per = "1m" }], auth = [{ requests = 4000000000, per = "1m" }] }
+rate_limits.classes = { default = [{ requests = 60000000, per = "1m" }], auth = [{ requests = 60000000, per = "1m" }] }
 
 [telemetry]
 log = "warn"

@@ -12,8 +12,25 @@ use crate::measure::Load;
 /// # Errors
 /// Also when any answer was not a success: a fast refusal is not a result.
 pub(crate) async fn run(script: &Path, url: &str, seconds: u32) -> Result<Load> {
-    let output = Command::new("wrk")
-        .args(["--threads", "2", "--connections", "64", "--latency"])
+    load(Command::new("wrk"), 2, script, url, seconds).await
+}
+
+/// [`run`] on some cores alone, with a thread for each.
+pub(crate) async fn run_on(cores: &str, script: &Path, url: &str, seconds: u32) -> Result<Load> {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", cores, "wrk"]);
+    load(command, cores.split(',').count(), script, url, seconds).await
+}
+
+async fn load(
+    mut command: Command,
+    threads: usize,
+    script: &Path,
+    url: &str,
+    seconds: u32,
+) -> Result<Load> {
+    let output = command
+        .args(["--threads", &threads.to_string(), "--connections", "64", "--latency"])
         .arg("--duration")
         .arg(format!("{seconds}s"))
         .arg("--script")

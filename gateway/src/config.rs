@@ -1,13 +1,23 @@
 //! Settings of the edge.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use auth::IssuerConfig;
+use limits::{IdempotencyConfig, RateConfig, RedisConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use upstream::UpstreamConfig;
+
+use crate::policy::Rule;
+use crate::source::Contracts;
+
+pub use network::{Network, NetworkError};
 
 /// Settings of the gateway.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -19,19 +29,68 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Certificate of the HTTPS listener.
     pub tls: Tls,
-    /// What an access token must say to be accepted.
-    pub tokens: Tokens,
+    /// Threads that answer requests, each with connections of its own. Default: one for each core.
+    pub workers: Option<NonZeroUsize>,
+    /// Networks of the proxies in front of the edge, such as `10.0.0.0/8`: what they say in
+    /// `X-Forwarded-For` counts as the client's address, and their `X-Correlation-ID` is taken over.
+    /// Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether clients that are no trusted proxies may name their requests by `X-Correlation-ID`.
+    /// Default: true, one that is well formed is taken over.
+    pub client_correlation_ids: bool,
+    /// What errors look like: `problem` (RFC 9457) or `status` (the JSON of `google.rpc.Status`).
+    /// Default: `problem`.
+    pub errors: ErrorForm,
+    /// Which requests are logged.
+    pub access_log: AccessLog,
+    /// Which answers are compressed.
+    pub compression: Compression,
+    /// How streams are kept alive, and how long.
+    pub streams: Streams,
+    /// Whose access tokens count. Default: Malha's own.
+    pub issuers: Vec<IssuerConfig>,
     /// Bounds on size, time and number.
     pub limits: Limits,
-    /// Rate limits by class; a class that a method names and this table lacks is `default`'s.
-    /// Default: `default` 100 per minute and 1000 per 15 minutes, `auth` 20 per minute.
-    pub rate_limits: BTreeMap<String, Vec<Window>>,
+    /// How often callers may come.
+    pub rate_limits: RateConfig,
+    /// How long the answers to requests with an `Idempotency-Key` are kept, and where.
+    pub idempotency: IdempotencyConfig,
+    /// The Redis that several gateways share; needed where one of the two above says so.
+    /// Default: absent.
+    pub redis: Option<RedisConfig>,
+    /// The PostgreSQL that several gateways share, where `idempotency` says so; they own the schema
+    /// `gateway` in it. Default: absent.
+    pub postgres: Option<storage::Config>,
     /// Origins whose pages may call, such as `https://app.example.com`; `*` admits all.
     /// Default: none.
     pub cors_origins: Vec<String>,
     /// Whether `GET /metrics` answers here. It shows which tenants and services there are and how
     /// busy: turn it off where the edge is public; the admin address has the same page. Default: true.
     pub metrics: bool,
+    /// Where contracts come from. Default: Malha's own, or those of the upstreams.
+    pub contracts: Contracts,
+    /// How strictly JSON is read.
+    pub json: Json,
+    /// Services behind the edge by name, for contracts that are not Malha's own: those are found in
+    /// the mesh. Default: none.
+    pub upstreams: BTreeMap<String, UpstreamConfig>,
+    /// Secret that the cookies of sticky upstreams are made with. Gateways that serve the same
+    /// clients need the same one. Default: a new one at every start.
+    pub sticky_key: Option<String>,
+    /// Policies of methods by pattern, over what the contracts say; where two speak, the later one
+    /// wins. Default: none.
+    pub policies: Vec<Rule>,
+}
+
+/// How strictly JSON is read. By default, whatever the contract does not name is refused.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Json {
+    /// Body fields, query parameters and enum names that the contract does not know are skipped.
+    /// Default: false.
+    pub ignore_unknown: bool,
+    /// A field may be given twice; both are merged as protobuf does. Default: false.
+    pub merge_duplicates: bool,
 }
 
 /// Certificate of the HTTPS listener, read again when a file changes.
@@ -46,21 +105,94 @@ pub struct Tls {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub check: Duration,
+    /// Whether clients show certificates of their own: `none`, `optional`, or `required`.
+    /// Default: `none`.
+    pub clients: ClientCertificates,
+    /// PEM file of the authorities that sign clients' certificates; needed unless `clients` is
+    /// `none`. Default: absent.
+    pub clients_ca: Option<PathBuf>,
+    /// Whether services are told whose certificate it was, in the metadata
+    /// `x-client-cert-subject` and `x-client-cert-names`. Default: false.
+    pub clients_forward: bool,
 }
 
-/// What an access token must say to be accepted.
+/// Whether clients show certificates.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// They are not asked.
+    #[default]
+    None,
+    /// They may; one that is shown must be good.
+    Optional,
+    /// Who shows none is not talked to.
+    Required,
+}
+
+/// What errors look like.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorForm {
+    /// RFC 9457 `application/problem+json`.
+    #[default]
+    Problem,
+    /// The JSON of `google.rpc.Status`, as Google's own services answer.
+    Status,
+}
+
+/// The access log: a line of JSON for a request.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Tokens {
-    /// The only issuer. Default: `malha`.
-    pub issuer: String,
-    /// The only audience. Default: `malha`.
-    pub audience: String,
-    /// How far clocks may stand apart. The services behind allow more, so that a token that was good
-    /// here stays good on its way. Default: 5 s.
+pub struct AccessLog {
+    /// Which requests are logged: `off`, `sampled` or `all`. Default: `all`.
+    pub requests: Logged,
+    /// Share of the requests that `sampled` logs, from 0 to 1; those that fail (status 500 and
+    /// above) are logged always. Default: 0.01.
+    pub ratio: f64,
+    /// File to which lines are added. Default: absent, standard output.
+    pub file: Option<PathBuf>,
+}
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Logged {
+    /// None.
+    Off,
+    /// A share of them, and every failure.
+    Sampled,
+    /// Every one.
+    #[default]
+    All,
+}
+
+/// Compression of answers by `Accept-Encoding`, with gzip, br or zstd. Bodies of requests may be
+/// compressed so too, whatever this says.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compression {
+    /// Whether answers are compressed. Default: true.
+    pub enabled: bool,
+    /// Bytes from which on an answer is. Default: 1024.
+    pub bytes_min: u32,
+}
+
+/// Streams: NDJSON, server-sent events, `WebSocket`s, gRPC.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Streams {
+    /// How long a stream may be silent on both sides before it ends. Default: 5 min.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
-    pub leeway: Duration,
+    pub idle_timeout: Duration,
+    /// How often a silent stream of events or WebSocket shows that it lives. Default: 15 s.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub heartbeat: Duration,
+    /// What clients of events are told to wait before they connect again. Default: 3 s.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub retry: Duration,
 }
 
 /// Bounds on size, time and number.
@@ -75,20 +207,34 @@ pub struct Limits {
     pub header_bytes_max: u32,
     /// Header lines of a request. Default: 64.
     pub headers_max: u32,
-    /// Bytes of a request body. Default: 1 MiB.
+    /// Bytes of a request body, decompressed, and of one message of a stream. Default: 1 MiB.
     pub body_bytes_max: u32,
+    /// HTTP/2 requests that a client may take back before they are begun, and mistakes that it may
+    /// make, before its connection is closed. Default: 50.
+    pub resets_max: NonZeroU32,
     /// Time for a TLS handshake. Default: 5 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub handshake_timeout: Duration,
-    /// Time to send the headers of a request; also how long an idle connection is kept. Default: 30 s.
+    /// Time to send the headers of a request; also how long an idle HTTP/1.1 connection is
+    /// kept. Default: 30 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub header_timeout: Duration,
+    /// How long an HTTP/2 connection without requests is kept. Default: 5 min.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub idle_timeout: Duration,
     /// Time to send a body. Default: 10 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub body_timeout: Duration,
+    /// Bytes a second that a client must send of a body that takes longer than a second. Default: 1024.
+    pub body_rate_min: u32,
+    /// How long a client may take nothing of what it is sent. Default: 30 s.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub send_timeout: Duration,
     /// Time for a whole request; what the method's contract says comes first. Default: 30 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
@@ -97,53 +243,34 @@ pub struct Limits {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub drain_timeout: Duration,
-    /// Callers whose rate is counted one by one; those beyond share one count. Default: 100000.
-    pub callers_max: NonZeroU32,
-}
-
-/// So many requests in so long.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Window {
-    /// Requests admitted.
-    pub requests: NonZeroU32,
-    /// The time in which they are admitted, such as `"1m"`.
-    #[serde(with = "humantime_serde")]
-    #[schemars(with = "String")]
-    pub per: Duration,
-}
-
-impl Window {
-    /// So many requests in so long.
-    ///
-    /// # Panics
-    /// When `requests` is 0.
-    pub const fn new(requests: u32, per: Duration) -> Self {
-        #[expect(clippy::expect_used, reason = "documented, and at start alone")]
-        let requests = NonZeroU32::new(requests).expect("a window admits something");
-        Self { requests, per }
-    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        let minute = Duration::from_mins(1);
-        let rate_limits = BTreeMap::from([
-            (
-                "default".to_owned(),
-                vec![Window::new(100, minute), Window::new(1000, Duration::from_mins(15))],
-            ),
-            ("auth".to_owned(), vec![Window::new(20, minute)]),
-        ]);
         Self {
             https: Some(SocketAddr::from(([127, 0, 0, 1], 8443))),
             http: None,
             tls: Tls::default(),
-            tokens: Tokens::default(),
+            workers: None,
+            trusted_proxies: Vec::new(),
+            client_correlation_ids: true,
+            errors: ErrorForm::default(),
+            access_log: AccessLog::default(),
+            compression: Compression::default(),
+            streams: Streams::default(),
+            issuers: vec![IssuerConfig::malha()],
             limits: Limits::default(),
-            rate_limits,
+            rate_limits: RateConfig::default(),
+            idempotency: IdempotencyConfig::default(),
+            redis: None,
+            postgres: None,
             cors_origins: Vec::new(),
             metrics: true,
+            contracts: Contracts::default(),
+            json: Json::default(),
+            upstreams: BTreeMap::new(),
+            sticky_key: None,
+            policies: Vec::new(),
         }
     }
 }
@@ -154,17 +281,31 @@ impl Default for Tls {
             certificate: PathBuf::from("edge.pem"),
             key: PathBuf::from("edge.key"),
             check: Duration::from_secs(10),
+            clients: ClientCertificates::default(),
+            clients_ca: None,
+            clients_forward: false,
         }
     }
 }
 
-impl Default for Tokens {
+impl Default for AccessLog {
     fn default() -> Self {
-        let verifier = auth::VerifierConfig::default();
+        Self { requests: Logged::default(), ratio: 0.01, file: None }
+    }
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { enabled: true, bytes_min: 1024 }
+    }
+}
+
+impl Default for Streams {
+    fn default() -> Self {
         Self {
-            issuer: verifier.issuer,
-            audience: verifier.audience,
-            leeway: Duration::from_secs(5),
+            idle_timeout: Duration::from_mins(5),
+            heartbeat: Duration::from_secs(15),
+            retry: Duration::from_secs(3),
         }
     }
 }
@@ -178,12 +319,15 @@ impl Default for Limits {
             header_bytes_max: 16 * 1024,
             headers_max: 64,
             body_bytes_max: 1024 * 1024,
+            resets_max: count(50),
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_mins(5),
             body_timeout: Duration::from_secs(10),
+            body_rate_min: 1024,
+            send_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
-            callers_max: count(100_000),
         }
     }
 }
@@ -195,15 +339,14 @@ mod tests {
 
     #[test]
     fn settings_are_read_over_their_defaults_and_unknown_ones_refused() {
-        let text = r#"{"https": "127.0.0.1:0", "rate_limits": {"default": [{"requests": 5, "per": "1m"}]},
-                       "limits": {"body_timeout": "250ms"}}"#;
+        let text = r#"{"https": "127.0.0.1:0", "limits": {"body_timeout": "250ms"},
+                       "trusted_proxies": ["10.0.0.0/8"]}"#;
         let config: Config = serde_json::from_str(text).unwrap();
-        assert_eq!(config.rate_limits["default"], [Window::new(5, Duration::from_mins(1))]);
         assert_eq!(config.limits.body_timeout, Duration::from_millis(250));
         assert_eq!(config.limits.body_bytes_max, 1024 * 1024);
+        assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
 
         assert!(serde_json::from_str::<Config>(r#"{"htps": "127.0.0.1:0"}"#).is_err());
-        let none = r#"{"rate_limits": {"default": [{"requests": 0, "per": "1m"}]}}"#;
-        assert!(serde_json::from_str::<Config>(none).is_err());
+        assert!(serde_json::from_str::<Config>(r#"{"trusted_proxies": ["10.0.0.0/40"]}"#).is_err());
     }
 }

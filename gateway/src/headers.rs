@@ -7,14 +7,11 @@ use http::header::{
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
 };
+use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
-use uuid::Uuid;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 
 use crate::problem::Problem;
-
-/// Names the request in logs, from the edge to the last hop.
-pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Says that an answer repeats the one that the same idempotency key got before.
 pub(crate) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("x-idempotent-replay");
@@ -45,9 +42,9 @@ const fn header(name: &'static str, value: &'static str) -> (HeaderName, HeaderV
 }
 
 /// Refuses what HTTP/1.1 does not admit: a request that names no host, or several.
-pub(crate) fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    if request.version() == Version::HTTP_11 && hosts != 1 {
+pub(crate) fn check_host(request: &Parts) -> Result<(), Problem> {
+    let hosts = request.headers.get_all(HOST).iter().count();
+    if request.version == Version::HTTP_11 && hosts != 1 {
         let detail = "an HTTP/1.1 request has one Host header";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "HOST_MISSING", detail));
     }
@@ -56,9 +53,9 @@ pub(crate) fn check_host<B>(request: &Request<B>) -> Result<(), Problem> {
 
 /// Whether a request is for a name that stands for the client's own machine. Browsers apply HSTS to
 /// all ports of a name, so on this one it would lock out whatever else runs here without TLS.
-pub(crate) fn is_for_this_machine<B>(request: &Request<B>) -> bool {
-    let given = || request.headers().get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
-    let Some(authority) = request.uri().authority().cloned().or_else(given) else { return false };
+pub(crate) fn is_for_this_machine(request: &Parts) -> bool {
+    let given = || request.headers.get(HOST)?.to_str().ok()?.parse::<Authority>().ok();
+    let Some(authority) = request.uri.authority().cloned().or_else(given) else { return false };
     let host = authority.host();
     let ipv6 = host.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>();
     host.eq_ignore_ascii_case("localhost")
@@ -76,49 +73,34 @@ pub(crate) fn secure(headers: &mut HeaderMap, hsts: bool) {
     }
 }
 
-/// The correlation id of a request: the client's if it is one that logs can show, else a new one.
-pub(crate) fn correlation_id(headers: &HeaderMap) -> String {
-    let given = headers.get(CORRELATION_ID).and_then(|id| id.to_str().ok());
-    let fits = |id: &&str| {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/+=".contains(&byte);
-        (1..=128).contains(&id.len()) && id.bytes().all(plain)
-    };
-    given.filter(fits).map_or_else(|| Uuid::new_v4().to_string(), ToOwned::to_owned)
-}
+/// Which pages of other origins may call; `*` admits all.
+#[derive(Clone, Copy)]
+pub(crate) struct Cors<'a>(pub(crate) &'a [String]);
 
-/// Which pages of other origins may call.
-pub(crate) struct Cors {
-    any: bool,
-    origins: Vec<String>,
-}
-
-impl Cors {
-    /// Admits the pages of these origins; `*` admits all.
-    pub(crate) fn new(origins: &[String]) -> Self {
-        Self { any: origins.iter().any(|origin| origin == "*"), origins: origins.to_vec() }
-    }
-
+impl Cors<'_> {
     /// Whether a request asks what a later one may do.
     pub(crate) fn is_preflight(headers: &HeaderMap) -> bool {
         headers.contains_key(ORIGIN) && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
     /// Adds to an answer what the request's origin may see of it.
-    pub(crate) fn answer(&self, request: &HeaderMap, answer: &mut HeaderMap) {
-        if self.any || !self.origins.is_empty() {
-            answer.append(VARY, HeaderValue::from_static("origin"));
+    pub(crate) fn answer(self, request: &HeaderMap, answer: &mut HeaderMap) {
+        if self.0.is_empty() {
+            return;
         }
+        answer.append(VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = self.admitted(request) {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            let exposed = "x-correlation-id, x-idempotent-replay, retry-after, ratelimit, \
-                           ratelimit-policy, ratelimit-limit, ratelimit-remaining, ratelimit-reset";
+            let exposed = "x-correlation-id, x-idempotent-replay, retry-after, etag, ratelimit, \
+                           ratelimit-policy, ratelimit-limit, ratelimit-remaining, \
+                           ratelimit-reset, grpc-status, grpc-message, grpc-status-details-bin";
             answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
         }
     }
 
     /// Adds to the answer of a preflight what the later request may be.
     pub(crate) fn answer_preflight(
-        &self,
+        self,
         request: &HeaderMap,
         methods: HeaderValue,
         answer: &mut HeaderMap,
@@ -126,37 +108,24 @@ impl Cors {
         if self.admitted(request).is_none() {
             return;
         }
-        let headers = "authorization, content-type, idempotency-key, x-correlation-id, traceparent";
+        let headers = "authorization, content-type, content-encoding, idempotency-key, \
+                       if-none-match, traceparent, x-canary, x-correlation-id, x-grpc-web, \
+                       x-user-agent, grpc-timeout";
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
         answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers));
         answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
 
-    fn admitted(&self, request: &HeaderMap) -> Option<HeaderValue> {
+    fn admitted(self, request: &HeaderMap) -> Option<HeaderValue> {
         let origin = request.get(ORIGIN)?;
-        let known =
-            self.any || self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes());
-        known.then(|| origin.clone())
+        let known = |known: &String| known == "*" || known.as_bytes() == origin.as_bytes();
+        self.0.iter().any(known).then(|| origin.clone())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_a_well_formed_correlation_id_is_taken_over() {
-        let taken = |id: &'static [u8]| {
-            let Ok(value) = HeaderValue::from_bytes(id) else { return false };
-            let headers = HeaderMap::from_iter([(CORRELATION_ID, value)]);
-            correlation_id(&headers).as_bytes() == id
-        };
-        assert!(taken(b"7d9f-A.b_c:1"));
-        for id in [&b""[..], b"two words", b"quo\"te", b"\xff", &[b'a'; 129]] {
-            assert!(!taken(id), "{id:?}");
-        }
-        assert_eq!(correlation_id(&HeaderMap::new()).len(), 36, "a UUID");
-    }
 
     /// L-11.
     #[test]
@@ -174,8 +143,8 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_stand_for_it() {
         let is_local = |uri: &str, host: &str| {
-            let request = Request::builder().uri(uri).header(HOST, host);
-            request.body(()).is_ok_and(|request| is_for_this_machine(&request))
+            let request = http::Request::builder().uri(uri).header(HOST, host);
+            request.body(()).is_ok_and(|request| is_for_this_machine(&request.into_parts().0))
         };
         for host in ["localhost", "LocalHost:8443", "127.0.0.1:8443", "[::1]", "[::1]:8443"] {
             assert!(is_local("/", host), "{host}");
@@ -191,9 +160,9 @@ mod tests {
     fn an_http_1_1_request_names_one_host() {
         let admitted = |version, hosts: usize| {
             let hosts = std::iter::repeat_n("x", hosts);
-            let request = Request::builder().version(version);
+            let request = http::Request::builder().version(version);
             let request = hosts.fold(request, |request, host| request.header(HOST, host));
-            request.body(()).is_ok_and(|request| check_host(&request).is_ok())
+            request.body(()).is_ok_and(|request| check_host(&request.into_parts().0).is_ok())
         };
         assert!(admitted(Version::HTTP_11, 1));
         assert!(!admitted(Version::HTTP_11, 0) && !admitted(Version::HTTP_11, 2));
@@ -207,7 +176,7 @@ mod tests {
             let origins: Vec<_> = origins.iter().map(ToString::to_string).collect();
             let request = HeaderMap::from_iter([header("origin", origin)]);
             let mut answer = HeaderMap::new();
-            Cors::new(&origins).answer(&request, &mut answer);
+            Cors(&origins).answer(&request, &mut answer);
             answer.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN)
         };
         assert!(allowed(&["https://app.example"], "https://app.example"));

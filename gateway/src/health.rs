@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use mesh::{BreakerState, Mesh, UpstreamStatus};
-use prost_reflect::DescriptorPool;
+use mesh::{BreakerState, Mesh};
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
-
-use crate::routes::{Routes, upstream_of};
+use upstream::{UpstreamStatus, Upstreams};
 
 /// How long an upstream may take to say how it is.
 const ANSWER_WITHIN: Duration = Duration::from_millis(900);
@@ -21,9 +19,7 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// Asks every upstream how it is.
 pub(crate) struct Health {
-    mesh: Mesh,
-    /// Services that have routes: they are missed when they are not there.
-    needed: BTreeSet<String>,
+    mesh: Option<Mesh>,
     last: Mutex<Option<(Instant, Arc<Report>)>>,
 }
 
@@ -57,31 +53,29 @@ impl Report {
 }
 
 impl Health {
-    /// Watches the services behind `routes`, and those others of `pool` that have an endpoint.
-    pub(crate) fn new(mesh: Mesh, pool: &DescriptorPool, routes: &Routes) -> Self {
-        // The mesh knows of a service from the first channel to it on.
-        for service in pool.services() {
-            if let Some(name) = upstream_of(&service) {
-                mesh.channel(&name);
-            }
-        }
-        let needed = routes.all().iter().map(|route| route.upstream.clone()).collect();
-        Self { mesh, needed, last: Mutex::new(None) }
+    /// Watches upstreams; those of the mesh say of their dependencies too.
+    pub(crate) fn new(mesh: Option<Mesh>) -> Self {
+        Self { mesh, last: Mutex::new(None) }
     }
 
-    /// A report of at most a second's age.
-    pub(crate) async fn report(&self) -> Arc<Report> {
+    /// A report of at most a second's age, of the upstreams that are `needed` here.
+    pub(crate) async fn report(
+        &self,
+        upstreams: &Upstreams,
+        needed: &BTreeSet<&str>,
+    ) -> Arc<Report> {
         let mut last = self.last.lock().await;
         if let Some((made, report)) = &*last
             && made.elapsed() < KEPT_FOR
         {
             return Arc::clone(report);
         }
-        let is_here = |upstream: &UpstreamStatus| {
-            !upstream.endpoints.is_empty() || self.needed.contains(&upstream.name)
-        };
-        let upstreams = self.mesh.upstreams().into_iter().filter(is_here);
-        let asked = upstreams.map(|upstream| self.ask(upstream));
+        let seen: BTreeMap<_, _> = upstreams
+            .status()
+            .into_iter()
+            .map(|upstream| (upstream.name.clone(), upstream))
+            .collect();
+        let asked = needed.iter().map(|name| self.ask(name, seen.get(*name)));
         let services: BTreeMap<_, _> = join_all(asked).await.into_iter().collect();
         let all_up = services.values().all(|service| service.status == State::Up);
         let report = Arc::new(Report { status: state(all_up), services });
@@ -89,15 +83,20 @@ impl Health {
         report
     }
 
-    async fn ask(&self, upstream: UpstreamStatus) -> (String, ServiceReport) {
-        let health = timeout(ANSWER_WITHIN, self.mesh.health(&upstream.name)).await.ok();
-        let checks = health.as_ref().map(|health| health.checks.clone()).unwrap_or_default();
-        let report = ServiceReport {
-            status: state(health.is_some_and(|health| health.serving)),
-            breaker: upstream.breaker,
-            dependencies: checks.into_iter().map(|(name, up)| (name, state(up))).collect(),
+    async fn ask(&self, name: &str, seen: Option<&UpstreamStatus>) -> (String, ServiceReport) {
+        let breaker = seen.map_or(BreakerState::Closed, |seen| seen.breaker);
+        let Some(mesh) = &self.mesh else {
+            // What the checks of its endpoints last found.
+            let healthy = |seen: &UpstreamStatus| seen.endpoints.iter().any(|it| it.healthy);
+            let status = state(seen.is_some_and(healthy));
+            return (
+                name.to_owned(),
+                ServiceReport { status, breaker, dependencies: BTreeMap::new() },
+            );
         };
-        (upstream.name, report)
+        let health = timeout(ANSWER_WITHIN, mesh.health(name)).await.unwrap_or_default();
+        let dependencies = health.checks.into_iter().map(|(name, up)| (name, state(up))).collect();
+        (name.to_owned(), ServiceReport { status: state(health.serving), breaker, dependencies })
     }
 }
 

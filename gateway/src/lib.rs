@@ -3,50 +3,62 @@
 //! It knows no domain. Routes, roles, limits and JSON forms are read from the descriptors of the
 //! contracts, so a method with a `google.api.http` annotation needs no code here.
 //!
-//! Read `edge::Edge::carry_out` first: it is the way of a request, step by step.
+//! Read `edge::Worker::answer` first: it is the way of a request, step by step.
 
-mod access;
+mod answer;
 mod body;
+mod coding;
 mod config;
 #[cfg(test)]
 mod corner;
 mod docs;
 mod edge;
+mod etag;
+mod grpc;
 mod headers;
 mod health;
-mod idempotency;
-mod json;
+mod log;
+mod meter;
+mod names;
 mod openapi;
 mod pages;
-mod percent;
+mod policy;
+mod preview;
 mod problem;
-mod rate;
-mod routes;
-mod server;
-mod tls;
-mod transcode;
-mod upstream;
-mod watch;
+mod serve;
+mod site;
+mod source;
+mod streams;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use auth::{TokenVerifier, VerifierConfig};
+use ::limits::{AnswerStore, Idempotency, Limiter, Redis};
+use arc_swap::ArcSwap;
+use auth::{KeySource, KeysConfig, Verifier};
 use clock::Clock;
 use mesh::Mesh;
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use storage::Database;
 use tokio_util::sync::CancellationToken;
+use upstream::Upstreams;
 
-pub use config::{Config, Limits, Tls, Tokens, Window};
-pub use routes::RouteError;
-pub use tls::CertificateError;
+pub use ::limits::{IdempotencyConfig, RateConfig, RedisConfig, Window};
+pub use auth::IssuerConfig;
+pub use config::{
+    AccessLog, ClientCertificates, Compression, Config, ErrorForm, Limits, Logged, Network,
+    NetworkError, Streams, Tls,
+};
+pub use policy::{Access, Policy, Rule};
+pub use preview::Preview;
+pub use serve::tls::CertificateError;
+pub use site::{RouteError, SiteError};
+pub use source::{ContractError, Contracts, ReflectionError};
+pub use upstream::UpstreamConfig;
 
 use edge::Edge;
-use pages::{PAGES, Page};
-use server::Listener;
-use tls::Certificate;
+use serve::Listener;
+use source::Follower;
 
 /// Why the gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -62,102 +74,144 @@ pub enum StartError {
     /// Neither `gateway.https` nor `gateway.http` is set.
     #[error("gateway.https or gateway.http must be set")]
     NoListener,
-    /// The rate limits cannot be applied.
-    #[error("gateway.rate_limits.{class}: {fault}")]
-    RateLimits {
-        /// The class.
-        class: String,
-        /// What is wrong with it.
-        fault: &'static str,
-    },
+    /// The access log cannot be opened.
+    #[error("gateway.access_log: {0}")]
+    AccessLog(io::Error),
+    /// The rate limits or the keys of requests cannot be kept.
+    #[error("gateway.{0}")]
+    Limits(#[from] ::limits::ConfigError),
+    /// Requests with a key shall be kept where no settings lead.
+    #[error("gateway.idempotency.store needs the settings of gateway.{0}")]
+    NoStore(&'static str),
+    /// The answers to requests with a key cannot be kept.
+    #[error("gateway.{0}")]
+    Idempotency(#[from] ::limits::OpenError),
+    /// An issuer of tokens cannot be used.
+    #[error("gateway.{0}")]
+    Issuers(#[from] auth::ConfigError),
+    /// An upstream cannot be used.
+    #[error("gateway: {0}")]
+    Upstreams(#[from] upstream::ConfigError),
     /// The certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
-    /// The contracts hold a route that cannot be served.
+    /// The contracts cannot be had or cannot be served.
     #[error(transparent)]
-    Route(#[from] RouteError),
+    Contracts(#[from] ContractError),
 }
 
 /// The gateway, listening but not yet answering.
 pub struct Gateway {
-    https: Option<(SocketAddr, Listener, Arc<Certificate>)>,
-    http: Option<(SocketAddr, Listener)>,
+    https: Option<Listener>,
+    http: Option<Listener>,
+    tls: Option<Arc<serve::tls::Tls>>,
     edge: Arc<Edge>,
+    contracts: Follower,
 }
 
 impl Gateway {
-    /// Compiles the routes, loads the certificate and binds the listeners.
-    pub async fn bind(config: Config, mesh: &Mesh, clock: Clock) -> Result<Self, StartError> {
-        let https = match config.https {
-            Some(address) => {
-                let certificate = Arc::new(Certificate::load(&config.tls)?);
-                let tls = TlsAcceptor::from(Arc::new(certificate.server_config()?));
-                let (address, socket) = listen(address).await?;
-                Some((address, Listener { socket, tls: Some(tls) }, certificate))
-            }
-            None => None,
-        };
+    /// Compiles the routes, loads the certificate and binds the listeners. Without a mesh, every
+    /// upstream must be in the settings.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub async fn bind(
+        config: Config,
+        mesh: Option<&Mesh>,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
+        let (mut https, mut tls) = (None, None);
+        if let Some(address) = config.https {
+            let loaded = Arc::new(serve::tls::Tls::load(&config.tls)?);
+            https = Some(listen(address, Some(Arc::clone(&loaded))).await?);
+            tls = Some(loaded);
+        }
         let http = match config.http {
-            Some(address) => {
-                let (address, socket) = listen(address).await?;
-                Some((address, Listener { socket, tls: None }))
-            }
+            Some(address) => Some(listen(address, None).await?),
             None => None,
         };
         if https.is_none() && http.is_none() {
             return Err(StartError::NoListener);
         }
-        Ok(Self { https, http, edge: Arc::new(edge(config, mesh, clock)?) })
+        let mut contracts = Follower::of(&config)?;
+        let sites = Arc::new(ArcSwap::from_pointee(contracts.first().await?));
+        let edge = Arc::new(edge(config, sites, mesh, clock).await?);
+        Ok(Self { https, http, tls, edge, contracts })
     }
 
     /// Where HTTPS is listened for.
     pub fn https(&self) -> Option<SocketAddr> {
-        self.https.as_ref().map(|(address, ..)| *address)
+        self.https.as_ref().and_then(|listener| listener.address().ok())
     }
 
     /// Where HTTP without TLS is listened for.
     pub fn http(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|(address, _)| *address)
+        self.http.as_ref().and_then(|listener| listener.address().ok())
     }
 
     /// Answers requests until `stop`, then lets those that are open end.
     pub async fn serve(self, stop: CancellationToken) {
-        let mut listeners: Vec<_> = self.http.into_iter().map(|(_, listener)| listener).collect();
-        let mut renewal = None;
-        if let Some((_, listener, certificate)) = self.https {
-            listeners.push(listener);
-            renewal = Some(tokio::spawn(certificate.keep_fresh()));
+        let sites = Arc::clone(&self.edge.sites);
+        let mut beside = tokio::task::JoinSet::new();
+        beside.spawn(self.contracts.follow(sites));
+        if let Some(tls) = self.tls {
+            beside.spawn(tls.keep_fresh());
         }
-        server::serve(listeners, self.edge, stop).await;
-        if let Some(renewal) = renewal {
-            renewal.abort();
+        let listeners = self.http.into_iter().chain(self.https).collect();
+        serve::serve(listeners, self.edge, stop).await;
+    }
+}
+
+async fn edge(
+    config: Config,
+    sites: site::Sites,
+    mesh: Option<&Mesh>,
+    clock: Clock,
+) -> Result<Edge, StartError> {
+    // Without a mesh there is nobody who knows the keys of its tokens.
+    let of_mesh = |issuer: &&IssuerConfig| mesh.is_some() || issuer.keys != KeysConfig::Mesh;
+    let issuers: Vec<_> = config.issuers.iter().filter(of_mesh).cloned().collect();
+    let keys = mesh.map(|mesh| Arc::new(mesh.key_source()) as Arc<dyn KeySource>);
+    let upstreams = upstream::Config {
+        upstreams: config.upstreams.clone(),
+        sticky_key: config.sticky_key.clone(),
+    };
+    let workers = config.workers.unwrap_or_else(serve::cores);
+    let redis = config.redis.as_ref().map(Redis::open).transpose()?;
+    Ok(Edge {
+        verifier: Verifier::new(&issuers, keys, clock)?,
+        limiter: Limiter::new(&config.rate_limits, redis.as_ref())?,
+        idempotency: idempotency(&config, redis).await?,
+        upstreams: Upstreams::new(&upstreams, mesh, workers)?,
+        pages: pages::Pages::new(health::Health::new(mesh.cloned())),
+        log: log::AccessLog::open(&config.access_log).map_err(StartError::AccessLog)?,
+        in_flight: Edge::in_flight(),
+        settings: config,
+        sites,
+    })
+}
+
+/// Where the answers to requests with a key are kept.
+async fn idempotency(config: &Config, redis: Option<Redis>) -> Result<Idempotency, StartError> {
+    let settings = &config.idempotency;
+    match settings.store {
+        AnswerStore::Memory => Ok(Idempotency::in_memory(settings)?),
+        AnswerStore::Redis => {
+            let redis = redis.ok_or(StartError::NoStore("redis"))?;
+            Ok(Idempotency::in_redis(settings, redis)?)
+        }
+        AnswerStore::Postgres => {
+            let postgres = config.postgres.as_ref().ok_or(StartError::NoStore("postgres"))?;
+            let database = Database::open("gateway", postgres);
+            Ok(Idempotency::in_postgres(settings, database).await?)
         }
     }
 }
 
-fn edge(config: Config, mesh: &Mesh, clock: Clock) -> Result<Edge, StartError> {
-    let pool = contracts::pool();
-    let pages: Vec<_> =
-        PAGES.into_iter().filter(|page| config.metrics || *page != Page::Metrics).collect();
-    let routes = routes::Routes::compile(pool, &pages)?;
-    let transcoder = transcode::Transcoder::new(pool);
-    let openapi = openapi::document(pool, &routes, transcoder.codec());
-    let Tokens { issuer, audience, leeway } = config.tokens;
-    let expected = VerifierConfig { issuer, audience, leeway };
-    Ok(Edge {
-        verifier: TokenVerifier::new(Arc::new(mesh.key_source()), expected, clock),
-        limiter: rate::Limiter::new(&config.rate_limits, config.limits.callers_max)?,
-        cors: headers::Cors::new(&config.cors_origins),
-        pages: pages::Pages::new(health::Health::new(mesh.clone(), pool, &routes), &openapi),
-        mesh: mesh.clone(),
-        limits: config.limits,
-        routes,
-        transcoder,
-    })
-}
-
-async fn listen(address: SocketAddr) -> Result<(SocketAddr, TcpListener), StartError> {
-    let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    Ok((listener.local_addr().map_err(failed)?, listener))
+async fn listen(
+    address: SocketAddr,
+    tls: Option<Arc<serve::tls::Tls>>,
+) -> Result<Listener, StartError> {
+    let bound = Listener::bind(address, tls).await;
+    bound.map_err(|source| StartError::Listen { address, source })
 }

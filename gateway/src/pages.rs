@@ -1,16 +1,21 @@
 //! The pages of the edge itself.
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
-use http::{Response, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde_json::json;
+use upstream::Upstreams;
 
+use crate::answer::{Answer, whole};
 use crate::docs;
+use crate::etag;
 use crate::health::Health;
+use crate::meter::Meter;
+use crate::site::Site;
 
 /// A page that the edge answers without a contract.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,11 +32,20 @@ pub(crate) enum Page {
     OpenApi,
     /// The contracts as a page for people.
     Docs,
+    /// How the upstreams are, for operators.
+    Upstreams,
 }
 
 /// Every page; no contract has a say here.
-pub(crate) const PAGES: [Page; 6] =
-    [Page::Health, Page::Livez, Page::Readyz, Page::Metrics, Page::OpenApi, Page::Docs];
+pub(crate) const PAGES: [Page; 7] = [
+    Page::Health,
+    Page::Livez,
+    Page::Readyz,
+    Page::Metrics,
+    Page::OpenApi,
+    Page::Docs,
+    Page::Upstreams,
+];
 
 impl Page {
     /// Where the page is.
@@ -43,27 +57,34 @@ impl Page {
             Self::Metrics => "/metrics",
             Self::OpenApi => "/openapi.json",
             Self::Docs => "/docs",
+            Self::Upstreams => "/admin/upstreams",
         }
+    }
+
+    /// Whether operators alone may see it.
+    pub(crate) const fn is_for_staff(self) -> bool {
+        matches!(self, Self::Upstreams)
+    }
+
+    /// Counts the requests for it.
+    pub(crate) fn meter(self) -> &'static Meter {
+        static METERS: LazyLock<[Meter; PAGES.len()]> =
+            LazyLock::new(|| PAGES.map(|page| Meter::new(page.path())));
+        &METERS[self as usize]
     }
 }
 
 /// What the pages show.
 pub(crate) struct Pages {
     health: Health,
-    openapi: Bytes,
     docs: docs::Docs,
     ready: AtomicBool,
 }
 
 impl Pages {
-    /// Pages over this health and this `OpenAPI` document; not ready yet.
-    pub(crate) fn new(health: Health, openapi: &serde_json::Value) -> Self {
-        Self {
-            health,
-            openapi: Bytes::from(openapi.to_string()),
-            docs: docs::Docs::new(),
-            ready: AtomicBool::new(false),
-        }
+    /// Pages over this health; not ready yet.
+    pub(crate) fn new(health: Health) -> Self {
+        Self { health, docs: docs::Docs::new(), ready: AtomicBool::new(false) }
     }
 
     /// Says whether the edge takes requests. It does without its upstreams too: each of their
@@ -73,10 +94,16 @@ impl Pages {
     }
 
     /// Shows a page.
-    pub(crate) async fn answer(&self, page: Page) -> Response<Full<Bytes>> {
+    pub(crate) async fn answer(
+        &self,
+        page: Page,
+        upstreams: &Upstreams,
+        site: &Site,
+        request: &HeaderMap,
+    ) -> Answer {
         match page {
             Page::Health => {
-                let report = self.health.report().await;
+                let report = self.health.report(upstreams, &site.upstreams()).await;
                 json_page(report.is_up(), &*report)
             }
             Page::Livez => json_page(true, &json!({"status": "UP"})),
@@ -86,35 +113,47 @@ impl Pages {
             }
             Page::Metrics => {
                 let text = "text/plain; version=0.0.4; charset=utf-8";
-                page_of(text, Bytes::from(telemetry::render_metrics()))
+                whole(StatusCode::OK, text, Bytes::from(telemetry::render_metrics()))
             }
-            Page::OpenApi => kept(page_of("application/json", self.openapi.clone())),
+            Page::OpenApi => site.openapi.answer(request),
             Page::Docs => {
-                let mut page = kept(page_of("text/html; charset=utf-8", self.docs.html.clone()));
+                let mut page = self.docs.html.answer(request);
                 page.headers_mut().insert(CONTENT_SECURITY_POLICY, self.docs.policy.clone());
                 page
             }
+            Page::Upstreams => json_page(true, &json!({"upstreams": upstreams.status()})),
         }
     }
 }
 
-fn json_page(up: bool, value: &impl Serialize) -> Response<Full<Bytes>> {
+fn json_page(up: bool, value: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(value).unwrap_or_default();
-    let mut response = page_of("application/json", Bytes::from(body));
-    if !up {
-        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    }
-    response
-}
-
-fn page_of(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
+    let status = if up { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    whole(status, "application/json", Bytes::from(body))
 }
 
 /// A page that a browser may keep, if it asks each time whether it still is the same.
-fn kept(mut page: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
-    page.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    page
+pub(crate) struct Kept {
+    body: Bytes,
+    content_type: &'static str,
+}
+
+impl Kept {
+    /// A page of this type.
+    pub(crate) fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { body: body.into(), content_type }
+    }
+
+    /// The page, or 304 for who has it already.
+    pub(crate) fn answer(&self, request: &HeaderMap) -> Answer {
+        let mut answer = whole(StatusCode::OK, self.content_type, self.body.clone());
+        etag::apply(request, &mut answer);
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        answer
+    }
+
+    /// What the page shows.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
 }

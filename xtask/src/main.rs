@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
-    /// Run a benchmark beside its peer: `edge`, `ledger`.
+    /// Run a benchmark beside its peer: `edge`, `gateway`, `ledger`.
     Bench {
         /// Which one.
         name: String,
@@ -88,7 +88,9 @@ fn run(command: Command) -> Result<()> {
         Command::Test => {
             check()?;
             install::postgresql()?;
-            cargo(["test", "--workspace"])
+            install::redis()?;
+            cargo(["test", "--workspace"])?;
+            openapi()
         }
         Command::Check => check(),
         Command::Crash { rounds, ledger } => {
@@ -103,6 +105,10 @@ fn run(command: Command) -> Result<()> {
         Command::Bench { name, json, quick } => {
             install::postgresql()?;
             install::wrk()?;
+            if name == "gateway" {
+                install::h2load()?;
+                install::envoy()?;
+            }
             cargo(["build", "--release", "--package", "malha"])?;
             let mut arguments =
                 vec!["run", "--release", "--quiet", "--package", "bench", "--", name.as_str()];
@@ -123,6 +129,16 @@ fn check() -> Result<()> {
         run::run(&buf, ["breaking", "--against", ".git#ref=HEAD~1"])?;
     }
     cargo(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+}
+
+/// Has a public validator read the `OpenAPI` document of the contracts.
+fn openapi() -> Result<()> {
+    let validator = install::openapi_spec_validator()?;
+    let document = run::root().join("target/openapi.json");
+    let arguments = ["run", "--quiet", "--package", "malha", "--", "gateway", "--openapi"];
+    std::fs::create_dir_all(run::root().join("target"))?;
+    std::fs::write(&document, run::output("cargo", arguments)?)?;
+    run::run(validator, [&document])
 }
 
 fn crash(rounds: u32, ledger: bool) -> Result<()> {

@@ -36,6 +36,21 @@ pub(crate) fn run_with<S: AsRef<OsStr>>(
     Ok(())
 }
 
+/// What a program prints.
+pub(crate) fn output<S: AsRef<OsStr>>(
+    program: impl AsRef<OsStr>,
+    arguments: impl IntoIterator<Item = S>,
+) -> Result<Vec<u8>> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root()).stderr(Stdio::inherit());
+    let shown = shown(&command);
+    let output = command.output().with_context(|| format!("cannot run `{shown}`"))?;
+    if !output.status.success() {
+        bail!("`{shown}` failed: {}", output.status);
+    }
+    Ok(output.stdout)
+}
+
 /// Whether a program runs and succeeds, silently.
 pub(crate) fn succeeds<S: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,

@@ -20,7 +20,7 @@ use crate::report::Row;
 const CREATED: u16 = 1;
 
 /// Entries after which a snapshot is saved: the default of the service.
-const SNAPSHOT_EVERY: u64 = 4_000_000;
+const SNAPSHOT_EVERY: u64 = 8_000_000;
 
 /// Runs it.
 pub(super) async fn run(folder: &Path, scale: &Scale) -> Result<Vec<Row>> {

@@ -77,7 +77,13 @@ impl Server {
 
     /// A new connection to it.
     pub(crate) async fn connect(&self) -> Result<Client> {
-        connect(&self.folder.join("certs"), ADDRESS).await
+        self.connecting().await
+    }
+
+    /// A new connection to it, for whatever runtime.
+    pub(crate) fn connecting(&self) -> impl Future<Output = Result<Client>> + Send + use<> {
+        let certs = self.folder.join("certs");
+        async move { connect(&certs, ADDRESS).await }
     }
 
     /// Several connections to it.

@@ -29,10 +29,8 @@ pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer) -> Result<Vec
     write::accounts(&server.connections(CONNECTIONS).await?, scale.plain.accounts).await?;
     let empty = server.stop().await?;
     server.start_again(None).await?;
-    let clients = server.connections(CONNECTIONS).await?;
-    let load = write::unary(&clients, scale.plain, CALLERS, scale.seconds);
+    let load = write::unary(&server, CONNECTIONS as u64, scale.plain, CALLERS, scale.seconds);
     let (many, cost) = server.costed(load).await?;
-    drop(clients);
     let full = server.stop().await?;
 
     say(TPCB);
@@ -40,8 +38,7 @@ pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer) -> Result<Vec
 
     say("one transfer at a time");
     server.start_again(None).await?;
-    let client = server.connections(1).await?;
-    let alone = write::unary(&client, scale.plain, ALONE, ALONE_SECONDS).await?.load;
+    let alone = write::unary(&server, 1, scale.plain, ALONE, ALONE_SECONDS).await?.load;
     server.remove().await?;
 
     let disk_bytes = float(full.bytes.saturating_sub(empty.bytes)) / float(many.transfers);

@@ -11,10 +11,13 @@ use contracts::ledger::v1::{
 };
 use futures::future::try_join_all;
 use proof::Transfer;
+use tokio::runtime;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use super::connect::Client;
 use super::rows::{self, BATCH, CODE, LEDGER, Rows};
+use super::server::Server;
 use super::turns::Turns;
 use crate::measure::Load;
 
@@ -117,19 +120,34 @@ async fn send(mut client: Client, packed: Vec<u8>) -> Result<Duration> {
 }
 
 /// Sends transfers one by one from all these callers at a time, in the ordinary form of the
-/// contract, until the time is over. Each caller has transfers of its own.
+/// contract, until the time is over. Each caller has transfers of its own. Each connection lives,
+/// with its callers, on a thread of its own.
 pub(crate) async fn unary(
-    clients: &[Client],
+    server: &Server,
+    connections: u64,
     rows: Rows,
     callers: Range<u64>,
     seconds: u32,
 ) -> Result<Sent> {
     let started = Instant::now();
     let end = started + Duration::from_secs(seconds.into());
-    let lanes = callers
-        .zip(clients.iter().cycle())
-        .map(|(caller, client)| tokio::spawn(one_by_one(client.clone(), rows, caller, end)));
-    let latencies = try_join_all(lanes).await?.into_iter().collect::<Result<Vec<_>>>()?.concat();
+    let threads = (0..connections).map(|number| {
+        let connecting = server.connecting();
+        let callers: Vec<_> =
+            callers.clone().filter(|caller| caller % connections == number).collect();
+        spawn_blocking(move || {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let client = connecting.await?;
+                let lanes = callers
+                    .into_iter()
+                    .map(|caller| tokio::spawn(one_by_one(client.clone(), rows, caller, end)));
+                let latencies = try_join_all(lanes).await?.into_iter().collect::<Result<Vec<_>>>();
+                anyhow::Ok(latencies?.concat())
+            })
+        })
+    });
+    let latencies = try_join_all(threads).await?.into_iter().collect::<Result<Vec<_>>>()?.concat();
     Ok(Sent::of(latencies.len() as u64, started.elapsed(), latencies))
 }
 

@@ -4,6 +4,7 @@ mod certs;
 mod config;
 mod database;
 mod dev;
+mod gateway;
 mod keys;
 mod ledger;
 mod serve;
@@ -37,6 +38,8 @@ enum Command {
     Dev(dev::Dev),
     /// Run services, in production or by hand.
     Serve(serve::Serve),
+    /// Put REST and JSON in front of any gRPC service, without a mesh.
+    Gateway(gateway::Gateway),
     /// Make and look at the certificates of the mesh.
     #[command(subcommand)]
     Certs(certs::Certs),
@@ -61,6 +64,7 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Dev(dev) => dev.run(file).await,
         Command::Serve(serve) => serve.run(Settings::load("", file)?).await,
+        Command::Gateway(gateway) => gateway.run(file).await,
         Command::Certs(certs) => certs.run(&Settings::load("", file)?),
         Command::Config(config) => config.run(file),
         Command::Token(token) => token.run(&Settings::load("", file)?).await,

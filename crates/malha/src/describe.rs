@@ -121,7 +121,7 @@ mod tests {
             mesh.endpoints.ledger = ['ledger-0:7104', 'ledger-1:7104']
             mesh.limits.in_flight_max = 7
             gateway.http = '127.0.0.1:8080'
-            gateway.rate_limits.probe = [{ requests = 5, per = '1m' }]
+            gateway.rate_limits.classes.probe = [{ requests = 5, per = '1m' }]
             ledger.journal = 'a \"quoted\" folder'
         ";
         let settings = Settings::load(changes, None).unwrap();

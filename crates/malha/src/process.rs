@@ -2,7 +2,7 @@
 
 mod admin;
 mod ports;
-mod signals;
+pub(crate) mod signals;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -172,7 +172,9 @@ async fn start(module: &Module, parts: Parts) -> Result<Started> {
     let settings = Arc::clone(&parts.settings);
     let service = match module.start {
         Start::Edge => {
-            let gateway = Gateway::bind(settings.gateway.clone(), &parts.mesh, parts.clock).await?;
+            let gateway =
+                Box::pin(Gateway::bind(settings.gateway.clone(), Some(&parts.mesh), parts.clock))
+                    .await?;
             return Ok(Started::Edge(Box::new(gateway)));
         }
         Start::Own(start) => start(parts).await?,

@@ -11,6 +11,7 @@ use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{modules, process};
@@ -74,21 +75,53 @@ impl Default for Settings {
 impl Settings {
     /// Reads the settings; a later source wins: defaults, `overrides` (TOML), `file`, environment.
     pub(crate) fn load(overrides: &str, file: Option<&Path>) -> Result<Self> {
-        let mut sources =
-            Figment::from(Serialized::defaults(Self::default())).merge(Toml::string(overrides));
-        if let Some(file) = file {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("cannot read the settings in {}", file.display()))?;
-            sources = sources.merge(File { path: file, text: &text });
-        }
-        for (name, text) in env::vars() {
-            if let Some(path) = setting_of(&name) {
-                sources = sources.merge(Variable { name, path, value: value_of(&text) });
-            }
-        }
-        // Lossy: a variable is text, also where a number is wanted.
-        sources.extract_lossy().map_err(|error| explain(&error))
+        read(overrides, file)
     }
+}
+
+/// Settings of a gateway that stands alone.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StandAlone {
+    /// The edge.
+    pub(crate) gateway: gateway::Config,
+    /// Logs, traces and metrics.
+    pub(crate) telemetry: telemetry::Config,
+}
+
+impl Default for StandAlone {
+    /// Without a certificate of the mesh there is no HTTPS until a setting asks for it.
+    fn default() -> Self {
+        let gateway = gateway::Config { https: None, ..gateway::Config::default() };
+        Self { gateway, telemetry: telemetry::Config::default() }
+    }
+}
+
+impl StandAlone {
+    /// Reads the settings; a later source wins: defaults, `file`, environment.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self> {
+        read("", file)
+    }
+}
+
+fn read<T>(overrides: &str, file: Option<&Path>) -> Result<T>
+where
+    T: Default + DeserializeOwned + Serialize,
+{
+    let mut sources =
+        Figment::from(Serialized::defaults(T::default())).merge(Toml::string(overrides));
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the settings in {}", file.display()))?;
+        sources = sources.merge(File { path: file, text: &text });
+    }
+    for (name, text) in env::vars() {
+        if let Some(path) = setting_of(&name) {
+            sources = sources.merge(Variable { name, path, value: value_of(&text) });
+        }
+    }
+    // Lossy: a variable is text, also where a number is wanted.
+    sources.extract_lossy().map_err(|error| explain(&error))
 }
 
 /// A settings file that is already read; it gives its name to errors.

@@ -2,9 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::HeaderValue;
 use sha2::{Digest, Sha256};
+
+use crate::pages::Kept;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
@@ -12,7 +13,7 @@ const SCRIPT: &str = include_str!("page.js");
 
 /// The page and the policy under which a browser shows it.
 pub(crate) struct Docs {
-    pub(crate) html: Bytes,
+    pub(crate) html: Kept,
     /// Admits the page's own style and script by their hashes, and calls to this edge alone.
     pub(crate) policy: HeaderValue,
 }
@@ -29,7 +30,7 @@ impl Docs {
         );
         #[expect(clippy::expect_used, reason = "hashes are ASCII")]
         let policy = HeaderValue::try_from(policy).expect("a policy is a header value");
-        Self { html: Bytes::from(html), policy }
+        Self { html: Kept::new("text/html; charset=utf-8", html), policy }
     }
 }
 
@@ -43,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_page_fetches_nothing_from_elsewhere() {
-        let html = String::from_utf8_lossy(&Docs::new().html).into_owned();
+        let html = String::from_utf8_lossy(Docs::new().html.body()).into_owned();
         for elsewhere in ["http://", "https://", "src=", "@import", "<link"] {
             assert!(!html.contains(elsewhere), "{elsewhere}");
         }

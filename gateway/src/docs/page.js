@@ -98,14 +98,20 @@ function pretty(text) {
   });
 }
 
-function bodySchema(operation) {
-  const content = operation.requestBody && operation.requestBody.content;
-  return content && content["application/json"].schema;
+/** The first media type of some content, and what it holds. */
+function mediaOf(holder) {
+  const [type, media] = Object.entries((holder && holder.content) || {})[0] || [];
+  return type && { type, ...media };
 }
 
-async function send(event, path, verb, output) {
-  event.preventDefault();
-  const form = event.target;
+function exampleText(media) {
+  const example = "example" in media ? media.example : exampleOf(media.schema);
+  // One message in each line where messages stream.
+  return media.type === "application/x-ndjson" ? JSON.stringify(example) : JSON.stringify(example, null, 2);
+}
+
+/** What a form asks for: the request as fetch and curl take it. */
+function requestOf(form, path, verb, media) {
   const headers = {};
   const query = new URLSearchParams();
   let target = path;
@@ -115,51 +121,97 @@ async function send(event, path, verb, output) {
     else if (input.dataset.in === "header") headers[input.name] = input.value;
     else for (const value of input.value.split("many" in input.dataset ? "," : "\0")) query.append(input.name, value.trim());
   }
-  if ($("token").value) headers.Authorization = "Bearer " + $("token").value.trim();
   const body = form.querySelector("textarea");
-  if (body) headers["Content-Type"] = "application/json";
+  if (body) headers["Content-Type"] = media.type;
   const search = query.size ? "?" + query : "";
+  return { url: location.origin + target + search, method: verb.toUpperCase(), headers, body: body ? body.value : undefined };
+}
+
+/** The request as a command, with the token's name in place of the token. */
+function curlOf({ url, method, headers, body }, secured) {
+  const quoted = (text) => "'" + text.replace(/'/g, "'\\''") + "'";
+  const parts = ["curl" + (method === "GET" ? "" : " -X " + method) + " " + quoted(url)];
+  if (secured) parts.push('-H "Authorization: Bearer $TOKEN"');
+  for (const [name, value] of Object.entries(headers)) parts.push("-H " + quoted(`${name}: ${value}`));
+  if (body !== undefined) parts.push("--data-binary " + quoted(body));
+  return parts.join(" \\\n  ");
+}
+
+/** Shows what arrives as it arrives: streams have no end to wait for. */
+async function send(request, output, stop) {
+  const token = $("token").value.trim();
+  const headers = { ...request.headers, ...(token && { Authorization: "Bearer " + token }) };
   output.replaceChildren("…");
   try {
-    const answer = await fetch(target + search, { method: verb.toUpperCase(), headers, body: body && body.value });
-    const shown = ["x-correlation-id", "ratelimit-remaining", "retry-after"].filter((name) => answer.headers.has(name))
-      .map((name) => `${name}: ${answer.headers.get(name)}`);
-    const text = await answer.text();
-    output.replaceChildren([`${answer.status} ${answer.statusText}`, ...shown, "", pretty(text)].join("\n"));
+    const answer = await fetch(request.url, { ...request, headers, signal: stop });
+    const shown = ["x-correlation-id", "etag", "ratelimit", "retry-after", "x-idempotent-replay"]
+      .filter((name) => answer.headers.has(name)).map((name) => `${name}: ${answer.headers.get(name)}`);
+    const head = [`${answer.status} ${answer.statusText}`, ...shown, "", ""].join("\n");
+    const reader = answer.body && answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (let part; reader && !(part = await reader.read()).done;) output.replaceChildren(head + (text += part.value));
+    const whole = /json$/.test(answer.headers.get("content-type") || "") && !/ndjson/.test(answer.headers.get("content-type"));
+    output.replaceChildren(head + (whole ? pretty(text) : text));
   } catch (error) {
-    output.replaceChildren(String(error));
+    output.append("\n" + error);
   }
 }
 
 function tryIt(path, verb, operation) {
-  const output = h("pre", { hidden: true });
-  const schema = bodySchema(operation);
+  const output = h("pre", { hidden: true, "aria-live": "polite" });
+  const media = mediaOf(operation.requestBody);
   const inputs = operation.parameters.map((parameter) => h("label", null, h("code", null, parameter.name),
     h("input", {
-      name: parameter.name, "data-in": parameter.in, required: parameter.required,
-      "data-many": parameter.schema.type === "array", placeholder: typeOf(parameter.schema),
+      name: parameter.name, "data-in": parameter.in, required: parameter.required, placeholder: typeOf(parameter.schema),
+      "data-many": parameter.schema.type === "array", value: parameter.example,
     })));
-  const form = h("form", { onsubmit: (event) => { output.hidden = false; send(event, path, verb, output); } }, inputs,
-    schema ? h("textarea", { "aria-label": "Body", spellcheck: "false" }) : null, h("button", null, "Send"));
-  if (schema) form.querySelector("textarea").value = JSON.stringify(exampleOf(schema), null, 2);
+  let stop = new AbortController();
+  const submit = (event) => {
+    event.preventDefault();
+    stop.abort();
+    stop = new AbortController();
+    output.hidden = false;
+    send(requestOf(form, path, verb, media), output, stop.signal);
+  };
+  const copy = async (event) => {
+    const command = curlOf(requestOf(form, path, verb, media), operation.security.length);
+    output.hidden = false;
+    output.replaceChildren(command);
+    // Without HTTPS a browser keeps its clipboard to itself: then it is there to be copied by hand.
+    if (navigator.clipboard) await navigator.clipboard.writeText(command).then(() => flash(event.target), () => {});
+  };
+  const form = h("form", { onsubmit: submit }, inputs,
+    media ? h("textarea", { "aria-label": "Body", spellcheck: "false" }) : null,
+    h("div", { class: "buttons" }, h("button", null, "Send"),
+      h("button", { type: "button", class: "quiet", onclick: copy }, "Copy as curl")));
+  if (media) form.querySelector("textarea").value = exampleText(media);
   return [h("h3", null, "Try it"), form, output];
 }
 
+function flash(button) {
+  const text = button.textContent;
+  button.textContent = "Copied";
+  setTimeout(() => { button.textContent = text; }, 1200);
+}
+
 function method(path, verb, operation) {
-  const schema = bodySchema(operation);
+  const body = mediaOf(operation.requestBody);
   const success = Object.entries(operation.responses).find(([status]) => status.startsWith("2"));
-  const content = success[1].content;
+  const media = mediaOf(success[1]);
   const parameters = operation.parameters.map((one) => row(one.name, one.schema, one.required, one.description, 0));
-  const access = operation.security.length ? (operation["x-roles"] || ["signed in"]).join(" · ") : "public";
+  const scopes = operation.security.flatMap((one) => one.bearer || []);
+  const access = operation.security.length ? [(operation["x-roles"] || ["signed in"]).join(" or "), ...scopes] : ["public"];
   const inside = () => [
-    h("p", null, h("span", { class: "mark" }, access)), prose(operation.description),
+    h("p", null, access.map((one) => h("span", { class: "mark" }, one)),
+      operation.deprecated ? h("span", { class: "mark must" }, "deprecated") : null), prose(operation.description),
     parameters.length ? h("h3", null, "Parameters") : null, table(parameters),
-    schema ? h("h3", null, "Body") : null, schema ? table(rows(schema)) : null,
-    h("h3", null, `Answer ${success[0]}`), prose(success[1].description),
-    content ? table(rows(content["application/json"].schema)) : null,
+    body ? h("h3", null, "Body", h("small", null, " " + body.type)) : null, body ? table(rows(body.schema)) : null,
+    h("h3", null, `Answer ${success[0]}`, media ? h("small", null, " " + Object.keys(success[1].content).join(", ")) : null),
+    prose(success[1].description), media ? table(rows(media.schema)) : null,
+    media && media.example !== undefined ? h("pre", null, JSON.stringify(media.example, null, 2)) : null,
     h("h3", null, "Problems"),
     table(Object.entries(operation.responses).filter((one) => one !== success && !one[0].startsWith("2"))
-      .map(([status, one]) => h("tr", null, h("td", null, h("code", null, status)), h("td", null, one.description)))),
+      .map(([status, one]) => h("tr", null, h("td", null, h("code", null, status)), h("td", null, prose(resolve(one).description))))),
     tryIt(path, verb, operation),
   ];
   // What nobody opens is not drawn.
@@ -168,7 +220,7 @@ function method(path, verb, operation) {
       card.append(h("div", null, inside().flat().filter(Boolean)));
     }
   };
-  const card = h("details", { class: "method", id: operation.operationId, ontoggle: draw },
+  const card = h("details", { class: operation.deprecated ? "method old" : "method", id: operation.operationId, ontoggle: draw },
     h("summary", null, h("span", { class: "verb " + verb }, verb), h("span", { class: "path" }, path),
       h("span", { class: "brief" }, operation.summary.replace(/`/g, "").split(/(?<=\.) /)[0])));
   return card;
@@ -200,9 +252,23 @@ function reveal() {
 }
 
 $("filter").addEventListener("input", draw);
+addEventListener("keydown", (event) => {
+  if (event.key === "/" && !/^(INPUT|TEXTAREA)$/.test(document.activeElement.tagName)) {
+    event.preventDefault();
+    $("filter").focus();
+  }
+});
+// Light, dark, or as the system has it, which it is at first.
+$("theme").addEventListener("click", () => {
+  const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const shown = document.documentElement.dataset.theme || (isDark ? "dark" : "light");
+  document.documentElement.dataset.theme = shown === "dark" ? "light" : "dark";
+});
 addEventListener("hashchange", reveal);
-fetch("/openapi.json").then((answer) => answer.json()).then((document) => {
-  spec = document;
+fetch("/openapi.json").then((answer) => answer.json()).then((found) => {
+  spec = found;
+  document.title = spec.info.title + " · API";
+  $("title").textContent = spec.info.title;
   $("version").textContent = spec.info.version;
   draw();
 }).catch((error) => $("methods").replaceChildren(String(error)));

@@ -1,319 +1,149 @@
 //! The contracts as an `OpenAPI` 3.1 document (L-10).
 
 mod comments;
+mod example;
+mod operation;
+mod pattern;
+mod problems;
+mod rules;
 mod schema;
 
-use contracts::policy::Access;
-use prost_reflect::{DescriptorPool, FieldDescriptor, Kind, MessageDescriptor};
+use std::collections::HashMap;
+
+use prost_reflect::{DescriptorPool, ServiceDescriptor};
 use serde_json::{Map, Value, json};
+use transcoder::Schema;
 
-use crate::json::Codec;
-use crate::routes::{Body, Route, Routes};
+use crate::site::{Route, Routes};
 use comments::Comments;
-use schema::{REF, Schemas};
-
-/// Problems that any method may answer, beside those of its own.
-const PROBLEMS: [(&str, &str); 3] = [
-    ("400", "The request is not what the contract says, or the present state forbids it."),
-    ("429", "Too many requests."),
-    ("503", "The service behind the method is unavailable."),
-];
+use operation::Operation;
+use schema::Schemas;
 
 /// Builds the document of all routes.
-pub(crate) fn document(pool: &DescriptorPool, routes: &Routes, codec: &Codec) -> Value {
+pub(crate) fn document(pool: &DescriptorPool, routes: &Routes, schema: &Schema) -> Value {
     let comments = Comments::of(pool);
-    let mut schemas = Schemas::new(codec, &comments);
-    let mut paths = Map::new();
+    let mut schemas = Schemas::new(schema, &comments);
+    let mut paths = Paths::default();
     for route in routes.all() {
-        let operation = Operation { route, comments: &comments }.build(&mut schemas);
-        let path = paths.entry(path_of(&route.template)).or_insert_with(|| json!({}));
-        if let Some(methods) = path.as_object_mut() {
-            methods.entry(verb_of(route)).or_insert(operation);
-        }
+        // Other verbs than these have no place in a document.
+        let Some(verb) = verb_of(route) else { continue };
+        let (path, names) = paths.place(&route.template);
+        let operation = Operation { route, names, schema, comments: &comments };
+        let operation = operation.build(&mut schemas);
+        paths.add(path, verb, operation);
     }
     json!({
         "openapi": "3.1.0",
-        "info": {
-            "title": "Malha",
-            "version": env!("CARGO_PKG_VERSION"),
-            "description": "The public methods of the mesh, over REST and JSON. Errors are RFC 9457 problems.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        },
+        "info": info(pool),
         "servers": [{"url": "/"}],
         "tags": tags(pool, routes, &comments),
-        "paths": paths,
+        "paths": paths.all,
         "components": {
-            "schemas": schemas.into_components(problem_schema()),
+            "schemas": schemas.into_components(problems::schema()),
+            "responses": problems::responses(),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "The `accessToken` that login answers.",
+                    "description": "An access token.",
                 },
             },
-            "headers": headers(),
+            "headers": problems::headers(),
         },
+    })
+}
+
+fn info(pool: &DescriptorPool) -> Value {
+    let own = pool.services().any(|service| service.package_name().starts_with("malha."));
+    let title = if own { "Malha" } else { "API" };
+    json!({
+        "title": title,
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": "Methods of gRPC services, over REST and JSON. Errors are RFC 9457 problems.",
     })
 }
 
 fn tags(pool: &DescriptorPool, routes: &Routes, comments: &Comments) -> Value {
-    let has_route = |name: &str| {
-        routes.all().iter().any(|route| route.method.parent_service().full_name() == name)
+    let has_route = |service: &ServiceDescriptor| {
+        routes.all().iter().any(|route| route.rpc.descriptor.parent_service() == service)
     };
-    let services = pool.services().filter(|service| has_route(service.full_name()));
-    let tag = |service: prost_reflect::ServiceDescriptor| {
+    let tag = |service: ServiceDescriptor| {
         let description = comments.of_path(&service.parent_file(), service.path());
-        json!({"name": tag_name(service.name()), "description": description})
+        json!({"name": tag_name(&service), "description": description})
     };
-    services.map(tag).collect()
+    pool.services().filter(has_route).map(tag).collect()
 }
 
-/// `PaymentsService` → `Payments`.
-fn tag_name(service: &str) -> &str {
-    service.strip_suffix("Service").unwrap_or(service)
+/// `malha.payments.v1.PaymentsService` → `Payments`; of others the whole name, for it tells them
+/// apart.
+fn tag_name(service: &ServiceDescriptor) -> String {
+    if service.package_name().starts_with("malha.") {
+        return service.name().strip_suffix("Service").unwrap_or(service.name()).to_owned();
+    }
+    service.full_name().to_owned()
 }
 
-/// The path in `OpenAPI`'s words: `/v1/{name=shelves/*}` → `/v1/{name}`.
-fn path_of(template: &str) -> String {
-    let mut path = String::new();
-    let mut pattern = false;
-    for character in template.chars() {
-        match character {
-            '=' => pattern = true,
-            '}' => pattern = false,
-            _ => {}
-        }
-        if !pattern {
-            path.push(character);
-        }
-    }
-    path
+/// The verb in `OpenAPI`'s words. What admits any is shown as what its body makes it.
+fn verb_of(route: &Route) -> Option<String> {
+    let verb = match &route.verb {
+        Some(verb) => verb.as_str().to_ascii_lowercase(),
+        None if route.body == crate::site::Body::None => "get".to_owned(),
+        None => "post".to_owned(),
+    };
+    let verbs = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+    verbs.contains(&&*verb).then_some(verb)
 }
 
-fn verb_of(route: &Route) -> String {
-    match (&route.verb, &route.body) {
-        (Some(verb), _) => verb.as_str().to_ascii_lowercase(),
-        (None, Body::None) => "get".to_owned(),
-        (None, _) => "post".to_owned(),
+/// The paths of the document. Templates that differ in the names of their variables alone are one
+/// path; the first one names them.
+#[derive(Default)]
+struct Paths {
+    all: Map<String, Value>,
+    /// Path and variables by its shape.
+    shapes: HashMap<String, (String, Vec<String>)>,
+    /// Operations by id, counted.
+    ids: HashMap<String, u32>,
+}
+
+impl Paths {
+    /// Where a template stands, and how its variables are named there.
+    fn place(&mut self, template: &str) -> (String, Vec<String>) {
+        let (path, names, shape) = path_of(template);
+        self.shapes.entry(shape).or_insert((path, names)).clone()
+    }
+
+    fn add(&mut self, path: String, verb: String, mut operation: Value) {
+        let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+        let count = self.ids.entry(id.clone()).or_default();
+        *count += 1;
+        if *count > 1 {
+            operation["operationId"] = json!(format!("{id}_{count}"));
+        }
+        let methods = self.all.entry(path).or_insert_with(|| json!({}));
+        if let Some(methods) = methods.as_object_mut() {
+            methods.entry(verb).or_insert(operation);
+        }
     }
 }
 
-/// One route as an operation.
-struct Operation<'a> {
-    route: &'a Route,
-    comments: &'a Comments,
-}
-
-impl Operation<'_> {
-    fn build(&self, schemas: &mut Schemas<'_>) -> Value {
-        let method = &self.route.method;
-        let service = method.parent_service();
-        let text = self.comments.of_path(&method.parent_file(), method.path());
-        let summary = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-        let mut operation = json!({
-            "operationId": format!("{}_{}", service.name(), method.name()),
-            "tags": [tag_name(service.name())],
-            "summary": summary,
-            "description": text,
-            "parameters": self.parameters(schemas),
-            "responses": self.responses(schemas),
-            "security": self.security(),
-        });
-        if let Some(body) = self.request_body(schemas) {
-            operation["requestBody"] = body;
-        }
-        if !self.route.policy.roles.is_empty() {
-            let roles = self.route.policy.roles.iter().map(|role| auth::role_name(*role));
-            operation["x-roles"] = roles.collect();
-        }
-        operation
-    }
-
-    fn security(&self) -> Value {
-        match self.route.policy.access {
-            Access::Public => json!([]),
-            _ => json!([{"bearer": []}]),
-        }
-    }
-
-    fn parameters(&self, schemas: &mut Schemas<'_>) -> Vec<Value> {
-        let mut parameters = Vec::new();
-        for way in &self.route.variables {
-            let Some(leaf) = way.last() else { continue };
-            let names: Vec<_> = way.iter().map(FieldDescriptor::name).collect();
-            parameters.push(parameter("path", &names.join("."), leaf, schemas));
-        }
-        if self.route.body != Body::Whole {
-            let input = self.route.method.input();
-            self.query_parameters(&input, &mut Vec::new(), &mut parameters, schemas);
-        }
-        if self.route.policy.idempotency_key {
-            parameters.push(json!({
-                "name": "Idempotency-Key",
-                "in": "header",
-                "description": "Under one key a repeat of the request has no further effect.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            }));
-        }
-        parameters
-    }
-
-    /// Every field that neither path nor body sets; those of inner messages by their way.
-    fn query_parameters(
-        &self,
-        message: &MessageDescriptor,
-        way: &mut Vec<FieldDescriptor>,
-        parameters: &mut Vec<Value>,
-        schemas: &mut Schemas<'_>,
-    ) {
-        for field in message.fields() {
-            let recursive = way.contains(&field);
-            let is_body = way.is_empty() && self.route.body == Body::Field(field.clone());
-            way.push(field.clone());
-            if !recursive && !is_body && !field.is_map() && !self.route.variables.contains(way) {
-                match field.kind() {
-                    Kind::Message(inner) if !schema::is_text(&inner) => {
-                        if !field.is_list() && !schema::is_well_known(&inner) {
-                            self.query_parameters(&inner, way, parameters, schemas);
-                        }
-                    }
-                    _ => {
-                        let names: Vec<_> = way.iter().map(FieldDescriptor::json_name).collect();
-                        parameters.push(parameter("query", &names.join("."), &field, schemas));
-                    }
-                }
-            }
-            way.pop();
-        }
-    }
-
-    fn request_body(&self, schemas: &mut Schemas<'_>) -> Option<Value> {
-        let schema = match &self.route.body {
-            Body::None => return None,
-            Body::Field(field) => schemas.field(field),
-            Body::Whole => {
-                let input = self.route.method.input();
-                let in_path: Vec<_> =
-                    self.route.variables.iter().filter_map(|way| way.first()).cloned().collect();
-                if in_path.is_empty() {
-                    schemas.reference(&input)
-                } else {
-                    schemas.message(&input, &in_path)
-                }
-            }
+/// The path in `OpenAPI`'s words, its variables, and the path without their names:
+/// `/v1/{name=shelves/*}` → `/v1/{name}`, `name`, `/v1/{}`.
+fn path_of(template: &str) -> (String, Vec<String>, String) {
+    let (mut path, mut shape) = (String::new(), String::new());
+    let mut names = Vec::new();
+    for part in template.split('{') {
+        let Some((variable, rest)) = part.split_once('}') else {
+            path.push_str(part);
+            shape.push_str(part);
+            continue;
         };
-        let required = match &self.route.body {
-            Body::Whole => schema::has_required(&self.route.method.input()),
-            _ => true,
-        };
-        Some(json!({"required": required, "content": {"application/json": {"schema": schema}}}))
+        let name = variable.split('=').next().unwrap_or_default();
+        path.extend(["{", name, "}", rest]);
+        shape.extend(["{}", rest]);
+        names.push(name.to_owned());
     }
-
-    fn responses(&self, schemas: &mut Schemas<'_>) -> Value {
-        let route = self.route;
-        let status = route.policy.success_status;
-        let mut success = json!({
-            "description": self.comments.of_message(&route.method.output()),
-            "headers": header_references(),
-        });
-        if status != 204 {
-            let schema = match &route.response_body {
-                Some(field) => schemas.field(field),
-                None => schemas.reference(&route.method.output()),
-            };
-            success["content"] = json!({"application/json": {"schema": schema}});
-        }
-        let mut responses = json!({status.to_string(): success});
-        let own: &[_] = match route.policy.access {
-            Access::Public => &[],
-            _ => &[
-                ("401", "The access token is missing or not valid."),
-                ("403", "The user may not do this."),
-            ],
-        };
-        for (status, description) in PROBLEMS.iter().chain(own) {
-            responses[*status] = problem(description);
-        }
-        responses["default"] = problem("Any other problem.");
-        responses
-    }
-}
-
-fn parameter(place: &str, name: &str, field: &FieldDescriptor, schemas: &mut Schemas<'_>) -> Value {
-    let mut schema = schemas.field(field);
-    let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
-    json!({
-        "name": name,
-        "in": place,
-        "required": place == "path",
-        "description": description.unwrap_or_default().as_str().unwrap_or_default(),
-        "schema": schema,
-    })
-}
-
-fn problem(description: &str) -> Value {
-    json!({
-        "description": description,
-        "headers": header_references(),
-        "content": {
-            "application/problem+json": {"schema": {REF: "#/components/schemas/Problem"}},
-        },
-    })
-}
-
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "description": "Why a request was not carried out (RFC 9457).",
-        "required": ["type", "title", "status", "detail", "instance", "reason", "correlationId"],
-        "properties": {
-            "type": {"type": "string", "format": "uri-reference", "examples": ["/problems/insufficient-funds"]},
-            "title": {"type": "string", "examples": ["Insufficient funds"]},
-            "status": {"type": "integer", "examples": [400]},
-            "detail": {"type": "string", "description": "What happened, for people."},
-            "instance": {"type": "string", "description": "Path of the request."},
-            "reason": {
-                "type": "string",
-                "description": "Stable name of the problem, for programs.",
-                "examples": ["INSUFFICIENT_FUNDS"],
-            },
-            "correlationId": {"type": "string", "description": "Names the request in our logs."},
-            "errors": {
-                "type": "array",
-                "description": "What is wrong with which field.",
-                "items": {
-                    "type": "object",
-                    "required": ["field", "description"],
-                    "properties": {
-                        "field": {"type": "string", "examples": ["bankingDetails.agency"]},
-                        "rule": {"type": "string", "examples": ["string.min_len"]},
-                        "description": {"type": "string"},
-                    },
-                },
-            },
-            "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
-        },
-    })
-}
-
-fn headers() -> Value {
-    let text =
-        |description: &str| json!({"description": description, "schema": {"type": "string"}});
-    let number =
-        |description: &str| json!({"description": description, "schema": {"type": "integer"}});
-    json!({
-        "X-Correlation-Id": text("Names the request in our logs; the client's own when it sends one."),
-        "RateLimit-Policy": text("Requests `q` admitted in `w` seconds, for each window."),
-        "RateLimit": text("Requests `r` left for each window, and the seconds `t` until all are back."),
-        "Retry-After": number("Seconds to wait before the next request."),
-    })
-}
-
-fn header_references() -> Value {
-    let names = ["X-Correlation-Id", "RateLimit-Policy", "RateLimit", "Retry-After"];
-    let reference = |name: &str| json!({REF: format!("#/components/headers/{name}")});
-    names.into_iter().map(|name| (name.to_owned(), reference(name))).collect::<Map<_, _>>().into()
+    (path, names, shape)
 }
 
 #[cfg(test)]

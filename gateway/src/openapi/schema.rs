@@ -3,32 +3,44 @@
 use std::collections::BTreeMap;
 
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor, Value as Dynamic,
+    EnumDescriptor, EnumValueDescriptor, FieldDescriptor, Kind, MessageDescriptor,
 };
+use prost_types::{FieldOptions, MessageOptions};
 use serde_json::{Map, Value, json};
+use transcoder::{Forms, Schema};
 
 use super::comments::Comments;
-use crate::json::Codec;
+use super::example::Examples;
+use super::rules::{Rules, is_required};
+use crate::site::OfOptions;
 
 /// Key of a reference.
 pub(super) const REF: &str = "$ref";
 
+/// Name of the schema of problems.
+pub(super) const PROBLEM: &str = "Problem";
+
 /// The schemas that operations refer to; each is built when it is first referred to.
 pub(super) struct Schemas<'a> {
-    codec: &'a Codec,
+    schema: &'a Schema,
     comments: &'a Comments,
     components: BTreeMap<String, Value>,
 }
 
 impl<'a> Schemas<'a> {
-    pub(super) fn new(codec: &'a Codec, comments: &'a Comments) -> Self {
-        Self { codec, comments, components: BTreeMap::new() }
+    pub(super) fn new(schema: &'a Schema, comments: &'a Comments) -> Self {
+        Self { schema, comments, components: BTreeMap::new() }
     }
 
     /// All schemas referred to, and the one of problems.
     pub(super) fn into_components(mut self, problem: Value) -> Value {
-        self.components.insert("Problem".to_owned(), problem);
+        self.components.insert(PROBLEM.to_owned(), problem);
         json!(self.components)
+    }
+
+    /// An example of a field's value.
+    pub(super) fn example(&self, field: &FieldDescriptor) -> Option<Value> {
+        Examples(self.schema).field(field)
     }
 
     /// A reference to the schema of `message`.
@@ -61,6 +73,9 @@ impl<'a> Schemas<'a> {
         if !required.is_empty() {
             schema["required"] = json!(required);
         }
+        if message.descriptor_proto().options.as_ref().is_some_and(MessageOptions::deprecated) {
+            schema["deprecated"] = json!(true);
+        }
         described(schema, self.comments.of_message(message))
     }
 
@@ -68,7 +83,7 @@ impl<'a> Schemas<'a> {
     pub(super) fn field(&mut self, field: &FieldDescriptor) -> Value {
         let rules = Rules::of(field);
         let kind = field.kind();
-        let schema = if field.is_list() {
+        let mut schema = if field.is_list() {
             let repeated = rules.inner("repeated");
             let items = self.one(field, &kind, &repeated.inner("items"));
             let mut schema = json!({"type": "array", "items": items});
@@ -79,10 +94,17 @@ impl<'a> Schemas<'a> {
             schema
         } else if let (true, Some(entry)) = (field.is_map(), kind.as_message()) {
             let value = entry.map_entry_value_field();
-            json!({"type": "object", "additionalProperties": self.field(&value)})
+            let mut schema = json!({"type": "object", "additionalProperties": self.field(&value)});
+            let pairs = [("min_pairs", "minProperties"), ("max_pairs", "maxProperties")];
+            rules.inner("map").copy(&mut schema, &pairs);
+            schema
         } else {
             self.one(field, &kind, &rules)
         };
+        let options = field.field_descriptor_proto().options.as_ref();
+        if options.is_some_and(FieldOptions::deprecated) {
+            schema["deprecated"] = json!(true);
+        }
         described(
             schema,
             self.comments.of_path(&field.parent_message().parent_file(), field.path()),
@@ -90,9 +112,9 @@ impl<'a> Schemas<'a> {
     }
 
     fn one(&mut self, field: &FieldDescriptor, kind: &Kind, rules: &Rules) -> Value {
-        let json_number = self.codec.policy(field).json_number;
+        let json_number = OfOptions.field(field).number;
         match kind {
-            Kind::String if json_number => json!({"type": "number", "examples": [100.5]}),
+            Kind::String if json_number => json!({"type": "number"}),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 if !json_number => {
                 json!({"type": "string", "format": "int64"})
             }
@@ -121,10 +143,15 @@ impl<'a> Schemas<'a> {
 
     fn enumeration(&mut self, enumeration: &EnumDescriptor) -> Value {
         let file = enumeration.parent_file();
-        // The zero stands for no value at all.
-        let values: Vec<_> = enumeration.values().filter(|value| value.number() != 0).collect();
-        let names: Vec<_> =
-            values.iter().map(|value| self.codec.shown_name(enumeration, value.name())).collect();
+        // A zero of that name stands for no value at all.
+        let is_value = |value: &EnumValueDescriptor| {
+            value.number() != 0 || !value.name().ends_with("UNSPECIFIED")
+        };
+        let values: Vec<_> = enumeration.values().filter(is_value).collect();
+        let names: Vec<_> = values
+            .iter()
+            .filter_map(|value| self.schema.enum_name(enumeration, value.number()))
+            .collect();
         let lines = values.iter().zip(&names).map(|(value, name)| {
             format!("- `{name}`: {}", self.comments.of_path(&file, value.path()).replace('\n', " "))
         });
@@ -138,10 +165,13 @@ impl<'a> Schemas<'a> {
     }
 }
 
-/// `malha.payments.v1.Transaction` → `payments.Transaction`.
+/// `malha.payments.v1.Transaction` → `payments.Transaction`; of others the whole name.
 fn component_name(full_name: &str) -> String {
-    let short = full_name.strip_prefix("malha.").unwrap_or(full_name);
-    short.replacen(".v1.", ".", 1)
+    match full_name.strip_prefix("malha.") {
+        Some(short) => short.replacen(".v1.", ".", 1),
+        None if full_name == PROBLEM => format!("{full_name}_"),
+        None => full_name.to_owned(),
+    }
 }
 
 fn described(mut schema: Value, description: &str) -> Value {
@@ -149,15 +179,6 @@ fn described(mut schema: Value, description: &str) -> Value {
         schema["description"] = json!(description);
     }
     schema
-}
-
-/// Whether a message must hold something to be accepted.
-pub(super) fn has_required(message: &MessageDescriptor) -> bool {
-    message.fields().any(|field| is_required(&field))
-}
-
-fn is_required(field: &FieldDescriptor) -> bool {
-    Rules::of(field).get("required") == Some(json!(true))
 }
 
 /// Whether a well-known type is one string in JSON, as a query can hold it.
@@ -175,34 +196,64 @@ pub(super) fn is_well_known(message: &MessageDescriptor) -> bool {
     message.full_name().starts_with("google.protobuf.")
 }
 
+/// The schema of a message that JSON shows in a form of its own.
 fn well_known(message: &MessageDescriptor) -> Option<Value> {
+    let schema = match message.full_name() {
+        "google.api.HttpBody" => json!({"type": "string", "format": "binary"}),
+        full_name => match full_name.strip_prefix("google.protobuf.")? {
+            "Timestamp" => json!({"type": "string", "format": "date-time"}),
+            "Duration" => json!({"type": "string", "pattern": "^-?[0-9]+([.][0-9]{1,9})?s$"}),
+            "FieldMask" => json!({"type": "string"}),
+            "ListValue" => json!({"type": "array"}),
+            "Value" => json!({}),
+            "DoubleValue" | "FloatValue" => json!({"type": ["number", "null"]}),
+            "Int32Value" | "UInt32Value" => json!({"type": ["integer", "null"]}),
+            "BoolValue" => json!({"type": ["boolean", "null"]}),
+            "Int64Value" | "UInt64Value" | "StringValue" | "BytesValue" => {
+                json!({"type": ["string", "null"]})
+            }
+            // Struct, Empty, Any.
+            _ => json!({"type": "object"}),
+        },
+    };
+    Some(schema)
+}
+
+/// What such a message may look like.
+pub(super) fn well_known_example(message: &MessageDescriptor) -> Option<Value> {
     Some(match message.full_name().strip_prefix("google.protobuf.")? {
-        "Timestamp" => {
-            json!({"type": "string", "format": "date-time", "examples": ["2026-01-31T12:00:00Z"]})
+        "Timestamp" => json!("2026-01-31T12:00:00Z"),
+        "Duration" => json!("1.500s"),
+        "FieldMask" => json!(""),
+        "ListValue" => json!(["text", 1]),
+        "Value" | "StringValue" => json!("text"),
+        "DoubleValue" | "FloatValue" => json!(1.5),
+        "Int32Value" | "UInt32Value" => json!(1),
+        "Int64Value" | "UInt64Value" => json!("1"),
+        "BoolValue" => json!(true),
+        "BytesValue" => json!("bWFsaGE="),
+        "Struct" => json!({"key": "value"}),
+        "Any" => {
+            json!({"@type": "type.googleapis.com/google.protobuf.Duration", "value": "1.500s"})
         }
-        "Duration" => json!({"type": "string", "pattern": "^-?[0-9]+([.][0-9]{1,9})?s$"}),
-        "FieldMask" => json!({"type": "string", "examples": ["name,bankingDetails"]}),
-        "ListValue" => json!({"type": "array"}),
-        "Value" => json!({}),
-        "DoubleValue" | "FloatValue" => json!({"type": ["number", "null"]}),
-        "Int32Value" | "UInt32Value" => json!({"type": ["integer", "null"]}),
-        "BoolValue" => json!({"type": ["boolean", "null"]}),
-        "Int64Value" | "UInt64Value" | "StringValue" | "BytesValue" => {
-            json!({"type": ["string", "null"]})
-        }
-        // Struct, Empty, Any.
-        _ => json!({"type": "object"}),
+        _ => json!({}),
     })
 }
 
 fn text(rules: &Rules) -> Value {
     let mut schema = json!({"type": "string"});
-    rules.copy(
-        &mut schema,
-        &[("min_len", "minLength"), ("max_len", "maxLength"), ("pattern", "pattern")],
-    );
-    for (rule, format) in [("uuid", "uuid"), ("email", "email"), ("uri", "uri")] {
-        if rules.get(rule) == Some(json!(true)) {
+    let keywords = [
+        ("len", "minLength"),
+        ("len", "maxLength"),
+        ("min_len", "minLength"),
+        ("max_len", "maxLength"),
+        ("pattern", "pattern"),
+        ("const", "const"),
+        ("in", "enum"),
+    ];
+    rules.copy(&mut schema, &keywords);
+    for format in ["uuid", "email", "uri", "hostname", "ipv4", "ipv6"] {
+        if rules.is_on(format) {
             schema["format"] = json!(format);
         }
     }
@@ -215,52 +266,10 @@ fn bounded(mut schema: Value, kind: &Kind, rules: &Rules) -> Value {
         ("lte", "maximum"),
         ("gt", "exclusiveMinimum"),
         ("lt", "exclusiveMaximum"),
+        ("const", "const"),
+        ("in", "enum"),
     ];
     // The rules of a number stand under the name of its type.
     rules.inner(&format!("{kind:?}")).copy(&mut schema, &bounds);
     schema
-}
-
-/// `buf.validate` rules of a field, or a part of them.
-struct Rules(Option<DynamicMessage>);
-
-impl Rules {
-    fn of(field: &FieldDescriptor) -> Self {
-        let extension = field.parent_pool().get_extension_by_name("buf.validate.field");
-        let options = field.options();
-        let extension = extension.filter(|extension| options.has_extension(extension));
-        Self(extension.and_then(|e| options.get_extension(&e).as_message().cloned()))
-    }
-
-    /// The rules under `name`.
-    fn inner(&self, name: &str) -> Self {
-        let rules = self.0.as_ref().filter(|rules| rules.has_field_by_name(name));
-        let inner = rules.and_then(|rules| rules.get_field_by_name(name));
-        Self(inner.and_then(|inner| inner.as_message().cloned()))
-    }
-
-    /// The value of one rule, when it is given.
-    fn get(&self, name: &str) -> Option<Value> {
-        let rules = self.0.as_ref().filter(|rules| rules.has_field_by_name(name))?;
-        Some(match &*rules.get_field_by_name(name)? {
-            Dynamic::Bool(value) => json!(value),
-            Dynamic::I32(value) => json!(value),
-            Dynamic::I64(value) => json!(value),
-            Dynamic::U32(value) => json!(value),
-            Dynamic::U64(value) => json!(value),
-            Dynamic::F32(value) => json!(value),
-            Dynamic::F64(value) => json!(value),
-            Dynamic::String(value) => json!(value),
-            _ => return None,
-        })
-    }
-
-    /// Adds the rules that are given to `schema`, under the names that it has for them.
-    fn copy(&self, schema: &mut Value, names: &[(&str, &str)]) {
-        for (rule, keyword) in names {
-            if let Some(value) = self.get(rule) {
-                schema[*keyword] = value;
-            }
-        }
-    }
 }

@@ -1,11 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
+use super::schema::REF;
 use super::*;
-use crate::pages::PAGES;
+use crate::site::Site;
+
+fn site() -> Site {
+    Site::of(contracts::pool(), &[]).unwrap()
+}
 
 fn built() -> Value {
-    let pool = contracts::pool();
-    document(pool, &Routes::compile(pool, &PAGES).unwrap(), &Codec::new(pool))
+    serde_json::from_slice(site().openapi.body()).unwrap()
 }
 
 /// Every `$ref` in `value`.
@@ -24,15 +28,17 @@ fn references(value: &Value, found: &mut Vec<String>) {
 #[test]
 fn every_route_is_documented_and_every_reference_leads_somewhere() {
     let document = built();
-    let routes = Routes::compile(contracts::pool(), &PAGES).unwrap();
-    for route in routes.all() {
-        let operation = &document["paths"][path_of(&route.template)][verb_of(route)];
+    let site = site();
+    for route in site.routes.all() {
+        let operation = operation(&document, route);
         assert!(!operation["summary"].as_str().unwrap().is_empty(), "{}", route.template);
-        let status = route.policy.success_status.to_string();
-        assert!(operation["responses"][&status].is_object(), "{}", route.template);
+        let status = route.rpc.policy.success_status.as_str();
+        assert!(operation["responses"][status].is_object(), "{}", route.template);
         for way in &route.variables {
             let parameters = operation["parameters"].as_array().unwrap();
-            assert!(parameters.iter().any(|p| p["in"] == "path" && p["name"] == way[0].name()));
+            let leaf = way.last().unwrap();
+            let is_it = |p: &&Value| p["in"] == "path" && !p["example"].is_null();
+            assert!(parameters.iter().find(is_it).is_some(), "{}", leaf.full_name());
         }
     }
     let mut found = Vec::new();
@@ -94,4 +100,125 @@ fn schemas_show_the_rules_and_options_of_fields() {
         (&page_size["schema"]["minimum"], &page_size["schema"]["maximum"]),
         (&json!(0), &json!(100))
     );
+}
+
+/// L-10: what is shown to people as an example is accepted when they send it.
+#[test]
+fn every_body_has_an_example_that_the_contract_accepts() {
+    let document = built();
+    let mut bodies = 0;
+    for (path, verb, operation) in operations(&document) {
+        if operation["requestBody"].is_null() {
+            continue;
+        }
+        bodies += 1;
+        // It is left out if the rules refuse it.
+        let content = operation["requestBody"]["content"].as_object().unwrap();
+        assert!(content.values().all(|content| !content["example"].is_null()), "{verb} {path}");
+    }
+    assert!(bodies > 10);
+}
+
+#[test]
+fn every_answer_has_an_example_that_is_its_message() {
+    let site = site();
+    let document = built();
+    for route in site.routes.all() {
+        let operation = operation(&document, route);
+        let status = route.rpc.policy.success_status.as_str();
+        let success = &operation["responses"][status]["content"]["application/json"];
+        if route.response_body.is_some() || success.is_null() {
+            continue;
+        }
+        let example = success["example"].to_string();
+        let output = route.rpc.descriptor.output();
+        let schema = Schema::new(
+            contracts::pool(),
+            &crate::site::OfOptions,
+            transcoder::Settings::default(),
+        );
+        let plan = schema.message(output.full_name()).unwrap();
+        let read = plan.encode(example.as_bytes(), &mut Vec::new());
+        assert!(read.is_ok(), "{} {example}", route.template);
+    }
+}
+
+#[test]
+fn ids_are_unlike_and_problems_are_those_that_may_come() {
+    let document = built();
+    let mut ids: Vec<_> =
+        operations(&document).map(|(.., it)| it["operationId"].to_string()).collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+
+    let register = &document["paths"]["/auth/register"]["post"]["responses"];
+    assert!(register["401"].is_null() && register["422"].is_null());
+    assert_eq!(register["429"][REF], "#/components/responses/Problem429");
+    let create = &document["paths"]["/transactions"]["post"];
+    assert!(create["responses"]["422"].is_object());
+    assert!(create["responses"]["201"]["headers"]["X-Idempotent-Replay"].is_object());
+    let invalid = &document["components"]["responses"]["Problem400"]["content"];
+    let invalid = &invalid["application/problem+json"]["examples"]["INVALID_FIELD"]["value"];
+    assert_eq!(invalid["reason"], "INVALID_FIELD");
+}
+
+#[test]
+fn streams_and_policies_of_a_third_party_are_shown() {
+    #[derive(serde::Deserialize)]
+    struct File {
+        policies: Vec<crate::policy::Rule>,
+    }
+    let rules = "
+        [[policies]]
+        methods = '*/SayHello'
+        scopes = ['greet']
+        roles = ['friend']
+        conditional = true";
+    let rules = toml::from_str::<File>(rules).unwrap().policies;
+    let site = Site::of(crate::corner::greeter(), &rules).unwrap();
+    let document: Value = serde_json::from_slice(site.openapi.body()).unwrap();
+    let paths = &document["paths"];
+
+    let hello = &paths["/v1/hello/{name}"]["get"];
+    assert_eq!(hello["summary"], "Greets one person.");
+    assert_eq!(hello["security"], json!([{"bearer": ["greet"]}]));
+    assert_eq!(hello["x-roles"], json!(["friend"]));
+    assert_eq!(hello["parameters"][0]["example"], "Ana");
+    assert!(hello["responses"]["304"].is_object());
+    assert!(hello["responses"]["200"]["headers"]["ETag"].is_object());
+    assert!(paths["/v1/hello"]["post"]["responses"]["304"].is_null(), "a POST has no ETag");
+    let hellos = &paths["/v1/hellos/{name}"]["get"]["responses"]["200"]["content"];
+    let kinds: Vec<_> = hellos.as_object().unwrap().keys().collect();
+    assert_eq!(kinds, ["application/x-ndjson", "text/event-stream"]);
+    let collect = &paths["/v1/hellos:collect"]["post"]["requestBody"]["content"];
+    assert!(collect["application/x-ndjson"].is_object());
+    assert!(paths["/greeter.v1.GreeterService/SayGoodbye"]["post"].is_object());
+    assert_eq!(document["tags"][0]["name"], "greeter.v1.GreeterService");
+    assert!(document["components"]["schemas"]["greeter.v1.SayHelloResponse"].is_object());
+}
+
+#[test]
+fn paths_that_differ_in_names_alone_are_one() {
+    let mut paths = Paths::default();
+    assert_eq!(paths.place("/users/{id}").0, "/users/{id}");
+    let (path, names) = paths.place("/users/{user.id=*}");
+    assert_eq!((path.as_str(), names), ("/users/{id}", vec!["id".to_owned()]));
+    assert_eq!(paths.place("/v1/{name=shelves/*}:publish").0, "/v1/{name}:publish");
+}
+
+/// The operation of a route: its path may have another route's names.
+fn operation<'d>(document: &'d Value, route: &Route) -> &'d Value {
+    let shape = |path: &str| path_of(path).2;
+    let (verb, wanted) = (verb_of(route).unwrap(), shape(&route.template));
+    let mut all = operations(document);
+    all.find(|(path, of, _)| **of == verb && shape(path) == wanted).unwrap().2
+}
+
+fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Value)> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    paths.flat_map(|(path, verbs)| {
+        verbs.as_object().unwrap().iter().map(move |(verb, operation)| (path, verb, operation))
+    })
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use auth::{
     Claims, Role, StaticKeys, TenantId, TokenSigner, TokenVerifier, UserId, VerifierConfig,
 };
-use gateway::{Config, Gateway, Tls, Window};
+use gateway::{Config, Gateway, RateConfig, Tls, Window};
 use mesh::Mesh;
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response};
 use serde_json::Value;
@@ -59,18 +59,23 @@ impl House {
             certificate: mesh_config.certs.join("gateway.pem"),
             key: mesh_config.certs.join("gateway.key"),
             check: Duration::from_millis(50),
+            ..Tls::default()
         };
         let anywhere = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let many = vec![Window::new(100_000, Duration::from_mins(1))];
+        let rate_limits = RateConfig {
+            classes: BTreeMap::from([("default".to_owned(), many)]),
+            ..RateConfig::default()
+        };
         let mut config = Config {
             https: anywhere,
             http: anywhere,
             tls: tls.clone(),
-            rate_limits: BTreeMap::from([("default".to_owned(), many)]),
+            rate_limits,
             ..Config::default()
         };
         configure(&mut config);
-        let gateway = Gateway::bind(config, &mesh, kit.clock()).await.unwrap();
+        let gateway = Gateway::bind(config, Some(&mesh), kit.clock()).await.unwrap();
         let (https, http) = (gateway.https().unwrap(), gateway.http().unwrap());
         let stop = CancellationToken::new();
         let gateway = tokio::spawn(gateway.serve(stop.clone()));

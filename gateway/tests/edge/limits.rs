@@ -17,7 +17,7 @@ async fn too_many_requests_wait_as_long_as_they_are_told() {
         vec![Window::new(3, Duration::from_secs(3)), Window::new(100, Duration::from_mins(15))];
     let house = House::start_with(
         |config| {
-            config.rate_limits.insert("default".to_owned(), windows);
+            config.rate_limits.classes.insert("default".to_owned(), windows);
         },
         |_| {},
     )
@@ -54,8 +54,8 @@ async fn classes_count_apart_and_refused_tokens_count_for_their_address() {
     let house = House::start_with(
         |config| {
             let two = vec![Window::new(2, Duration::from_mins(1))];
-            config.rate_limits.insert("default".to_owned(), two.clone());
-            config.rate_limits.insert("auth".to_owned(), two);
+            config.rate_limits.classes.insert("default".to_owned(), two.clone());
+            config.rate_limits.classes.insert("auth".to_owned(), two);
         },
         |_| {},
     )
@@ -162,4 +162,43 @@ async fn raw(house: &House, bytes: &str) -> String {
         answer.extend_from_slice(&buffer[..read]);
     }
     String::from_utf8(answer).unwrap()
+}
+
+/// L-06: behind a proxy, clients are told apart by what it says of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trusted_proxy_tells_whose_requests_are_counted() {
+    let two = vec![Window::new(2, Duration::from_mins(1))];
+    let trusting = House::start_with(
+        |config| {
+            config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+            config.rate_limits.classes.insert("auth".to_owned(), two.clone());
+        },
+        |_| {},
+    )
+    .await;
+    let login = async |house: &House, client: &str| {
+        let request = house.request(Method::POST, "/auth/login").header("x-forwarded-for", client);
+        let request = request.header("content-type", "application/json");
+        let body = r#"{"email":"a@b.c","password":"x"}"#;
+        request.body(body).send().await.unwrap().status().as_u16()
+    };
+    for (client, status) in [
+        ("192.0.2.1", 401),
+        ("192.0.2.1", 401),
+        ("192.0.2.1", 429),
+        ("made-up, 192.0.2.1", 429),
+        ("192.0.2.2", 401),
+    ] {
+        assert_eq!(login(&trusting, client).await, status, "{client}");
+    }
+    let wary = House::start_with(
+        |config| {
+            config.rate_limits.classes.insert("auth".to_owned(), two);
+        },
+        |_| {},
+    )
+    .await;
+    for (client, status) in [("192.0.2.1", 401), ("192.0.2.2", 401), ("192.0.2.3", 429)] {
+        assert_eq!(login(&wary, client).await, status, "{client}");
+    }
 }

@@ -1,5 +1,6 @@
 //! The pages of the edge itself, and the headers of every answer.
 
+use auth::Role;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -135,4 +136,22 @@ async fn pages_of_known_origins_may_call() {
         "problems are seen too"
     );
     assert_eq!(refused.headers()["vary"], "origin");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_alone_see_the_upstreams() {
+    let house = House::start().await;
+    let see = |roles: &[Role]| {
+        let token = house.token(roles);
+        house.request(Method::GET, "/admin/upstreams").bearer_auth(token).send()
+    };
+    let nobody = house.request(Method::GET, "/admin/upstreams").send().await.unwrap();
+    problem(nobody, 401, "TOKEN_MISSING").await;
+    problem(see(&[Role::Customer]).await.unwrap(), 403, "ROLE_MISSING").await;
+
+    house.signed(Method::GET, "/users/me/balance").send().await.unwrap();
+    let seen: Value = see(&[Role::Viewer]).await.unwrap().json().await.unwrap();
+    let upstreams = seen["upstreams"].as_array().unwrap();
+    let accounts = upstreams.iter().find(|upstream| upstream["name"] == "accounts").unwrap();
+    assert!(accounts["endpoints"][0]["calls"].as_u64().unwrap() >= 1, "{accounts}");
 }

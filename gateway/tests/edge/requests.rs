@@ -1,6 +1,10 @@
 //! What goes in and what comes out.
 
-use auth::TenantId;
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use auth::{Role, TenantId};
+use gateway::{ErrorForm, Rule};
 use reqwest::{Method, Version};
 use serde_json::json;
 
@@ -269,4 +273,137 @@ async fn the_idempotency_key_is_passed_on_and_a_replay_says_so() {
 
     let refused = problem(send("two words", "").await.unwrap(), 400, "INVALID_FIELD").await;
     assert_eq!(refused["errors"][0]["field"], "Idempotency-Key");
+}
+
+/// K-35 to K-38: the edge answers repeats by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_under_a_key_gets_the_first_answer() {
+    let house = House::start().await;
+    let (ana, bob) = (house.token(&[Role::Customer]), house.token(&[Role::Customer]));
+    let send = |token: &str, key: &str, body: String| {
+        let request = house.request(Method::POST, "/transactions").bearer_auth(token);
+        let request = request.header("idempotency-key", key);
+        request.header("content-type", "application/json").body(body).send()
+    };
+    let first = send(&ana, "k-1", deposit("rent")).await.unwrap();
+    assert!(!first.headers().contains_key("x-idempotent-replay"));
+    let first = (first.status(), first.text().await.unwrap());
+
+    let again = send(&ana, "k-1", deposit("rent")).await.unwrap();
+    assert_eq!(again.headers()["x-idempotent-replay"], "true");
+    assert_eq!(again.headers()["content-type"], "application/json");
+    assert_eq!((again.status(), again.text().await.unwrap()), first);
+    assert_eq!(house.calls.count(), 1, "the service was asked once");
+
+    let other = send(&ana, "k-1", deposit("food")).await.unwrap();
+    problem(other, 422, "IDEMPOTENCY_KEY_REUSED").await;
+    assert_eq!(send(&bob, "k-1", deposit("rent")).await.unwrap().status(), 201, "another user");
+
+    let (slow, early) = tokio::join!(send(&ana, "k-2", deposit("slow")), async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        send(&ana, "k-2", deposit("slow")).await
+    });
+    assert_eq!(slow.unwrap().status(), 201);
+    let early = problem(early.unwrap(), 409, "REQUEST_IN_PROGRESS").await;
+    assert_eq!(early["detail"], "Request already in progress");
+
+    // What was refused was not carried out, and may be tried again.
+    for _ in 0..2 {
+        let refused = send(&ana, "k-3", deposit("no funds")).await.unwrap();
+        assert!(!refused.headers().contains_key("x-idempotent-replay"));
+        problem(refused, 400, "INSUFFICIENT_FUNDS").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_client_has_is_not_sent_again() {
+    let rule =
+        Rule { methods: "*/GetBalance".to_owned(), conditional: Some(true), ..Rule::default() };
+    let house = House::start_with(|config| config.policies = vec![rule], |_| {}).await;
+    let first = house.signed(Method::GET, "/users/me/balance").send().await.unwrap();
+    let tag = first.headers()["etag"].clone();
+    assert_eq!(first.headers()["cache-control"], "private, no-cache");
+
+    let again = house.signed(Method::GET, "/users/me/balance").header("if-none-match", &tag);
+    let again = again.send().await.unwrap();
+    assert_eq!((again.status().as_u16(), &again.headers()["etag"]), (304, &tag));
+    assert!(!again.headers().contains_key("content-type"));
+    assert_eq!(again.text().await.unwrap(), "");
+
+    let other = house.signed(Method::GET, "/users/me/balance").header("if-none-match", "\"x\"");
+    assert_eq!(other.send().await.unwrap().status(), 200);
+    let unmarked = house.signed(Method::GET, "/transactions").send().await.unwrap();
+    assert!(!unmarked.headers().contains_key("etag"));
+}
+
+fn packed(coding: &str, body: &[u8]) -> Vec<u8> {
+    match coding {
+        "gzip" => {
+            let mut encoder =
+                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(body).unwrap();
+            encoder.finish().unwrap()
+        }
+        "br" => {
+            let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 9, 20);
+            encoder.write_all(body).unwrap();
+            encoder.into_inner()
+        }
+        _ => zstd::bulk::compress(body, 3).unwrap(),
+    }
+}
+
+fn unpacked(coding: &str, body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    match coding {
+        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut whole).unwrap(),
+        "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut whole).unwrap(),
+        _ => zstd::Decoder::new(body).unwrap().read_to_end(&mut whole).unwrap(),
+    };
+    whole
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_are_compressed_both_ways() {
+    let house = House::start().await;
+    let plain = house.request(Method::GET, "/openapi.json").send().await.unwrap();
+    assert!(!plain.headers().contains_key("content-encoding"));
+    let plain = plain.bytes().await.unwrap();
+    for coding in ["gzip", "br", "zstd"] {
+        let small = house.request(Method::GET, "/openapi.json").header("accept-encoding", coding);
+        let small = small.send().await.unwrap();
+        assert_eq!(small.headers()["content-encoding"], coding);
+        assert!(small.headers()["etag"].to_str().unwrap().ends_with(&format!("-{coding}\"")));
+        let small = small.bytes().await.unwrap();
+        assert!(small.len() * 3 < plain.len(), "{coding}");
+        assert_eq!(unpacked(coding, &small), plain, "{coding}");
+
+        let send = |body: Vec<u8>| {
+            let request = house.signed(Method::POST, "/transactions");
+            let request = request.header("content-type", "application/json");
+            request.header("content-encoding", coding).body(body).send()
+        };
+        let paid = send(packed(coding, deposit("rent").as_bytes())).await.unwrap();
+        assert_eq!(paid.status(), 201, "{coding}");
+        let bomb = send(packed(coding, &vec![b' '; 20 << 20])).await.unwrap();
+        problem(bomb, 413, "BODY_TOO_LARGE").await;
+        problem(send(b"no such thing".to_vec()).await.unwrap(), 400, "BODY_BROKEN").await;
+    }
+    let unknown = house.signed(Method::POST, "/transactions").header("content-encoding", "lzma");
+    let unknown = unknown.body(deposit("rent")).send().await.unwrap();
+    problem(unknown, 415, "UNSUPPORTED_ENCODING").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_have_the_form_of_google_rpc_where_a_setting_says_so() {
+    let house = House::start_with(|config| config.errors = ErrorForm::Status, |_| {}).await;
+    let refused = house.signed(Method::GET, "/transactions?colour=red").send().await.unwrap();
+    assert_eq!(refused.headers()["content-type"], "application/json");
+    let id = refused.headers()["x-correlation-id"].to_str().unwrap().to_owned();
+    let refused: serde_json::Value = refused.json().await.unwrap();
+    assert_eq!(refused["code"], 3);
+    let details = refused["details"].as_array().unwrap();
+    assert_eq!(details[0]["reason"], "INVALID_FIELD");
+    assert_eq!(details[1]["fieldViolations"][0]["field"], "colour");
+    assert_eq!(details[2]["requestId"], id);
 }

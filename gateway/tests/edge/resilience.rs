@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Role;
+use gateway::ClientCertificates;
 use mesh::certs;
 use reqwest::Method;
 use rustls::pki_types::pem::PemObject;
@@ -125,4 +127,36 @@ async fn served_certificate(house: &House) -> Vec<u8> {
     let name = ServerName::try_from("localhost").unwrap();
     let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_show_certificates_where_they_must() {
+    let house = House::start_with(
+        |config| {
+            config.tls.clients = ClientCertificates::Required;
+            config.tls.clients_ca = Some(config.tls.certificate.with_file_name("ca.pem"));
+            config.tls.clients_forward = true;
+        },
+        |_| {},
+    )
+    .await;
+    assert!(house.request(Method::GET, "/livez").send().await.is_err(), "without one");
+
+    let folder = house.tls.certificate.parent().unwrap();
+    certs::issue(folder, "payments").unwrap();
+    let pem = |name: &str| fs::read(folder.join(name)).unwrap();
+    let identity = [pem("payments.pem"), pem("payments.key")].concat();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([reqwest::Certificate::from_pem(&pem("ca.pem")).unwrap()])
+        .identity(reqwest::Identity::from_pem(&identity).unwrap())
+        .resolve("localhost", house.https)
+        .no_proxy()
+        .build()
+        .unwrap();
+    let list = client.get(house.url("/transactions")).bearer_auth(house.token(&[Role::Customer]));
+    let list = list.header("x-client-cert-subject", "CN=somebody else");
+    assert_eq!(list.send().await.unwrap().status(), 200);
+    let (_, metadata) = house.calls.last();
+    assert!(metadata["x-client-cert-names"].contains("spiffe://malha/payments"), "{metadata:?}");
+    assert!(!metadata["x-client-cert-subject"].contains("somebody else"));
 }

@@ -67,6 +67,8 @@ fn service(engine: Engine) -> mesh::Service {
     let server = LedgerServiceServer::new(ledger).max_decoding_message_size(REQUEST_BYTES_MAX);
     mesh::Service::new("ledger")
         .mount(server)
+        // The work is done by the threads of the engine.
+        .per_core()
         .check("journal", move || {
             let health = engine.health();
             async move { health }

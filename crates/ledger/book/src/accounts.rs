@@ -11,20 +11,34 @@ use crate::ids::IdTable;
 use crate::rows::Row;
 
 /// Most accounts of a ledger: rows are numbers of 27 bits.
-pub(crate) const ACCOUNTS_MAX: u32 = 1 << 27;
+const ACCOUNTS_MAX: u32 = 1 << 27;
 
 /// Number of the entry that created each account, in order of rows.
 pub(crate) type Creations = Arc<RwLock<Vec<u64>>>;
 
 /// Accounts of all tenants.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Accounts {
+    /// Most that there may be: [`ACCOUNTS_MAX`], or less in tests.
+    pub(crate) max: u32,
     pub(crate) rows: Chunks<Row>,
     /// From ids to rows.
     pub(crate) table: IdTable,
     /// Overdrafts of the rows that have one.
     pub(crate) overdrafts: HashMap<u32, u64>,
     pub(crate) creations: Creations,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        Self {
+            max: ACCOUNTS_MAX,
+            rows: Chunks::default(),
+            table: IdTable::default(),
+            overdrafts: HashMap::default(),
+            creations: Creations::default(),
+        }
+    }
 }
 
 impl Accounts {

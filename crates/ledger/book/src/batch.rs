@@ -5,6 +5,7 @@ use proof::{
     flag,
 };
 
+use crate::ahead::Ahead;
 use crate::block::Room;
 
 /// Most holds that the chains of one batch settle together; a linked group has no more.
@@ -20,6 +21,8 @@ pub struct Transfers {
     extensions: Extensions,
     /// Bytes of the longest extension of an item that settles a chain, if any does.
     chain_extension: Option<usize>,
+    /// What was looked up for each, and the number of the tenant whose they are to be.
+    ahead: Option<(u32, Vec<Ahead>)>,
 }
 
 impl Transfers {
@@ -34,6 +37,7 @@ impl Transfers {
             self.chain_extension = self.chain_extension.max(Some(extension.len()));
         }
         self.items.push(Transfer { extension: extension_bytes, ..transfer });
+        self.ahead = None;
     }
 
     /// The transfers of packed bytes: `entries` as they would be recorded, each with zeros for
@@ -96,6 +100,16 @@ impl Transfers {
 
     pub(crate) fn items(&self) -> &[Transfer] {
         &self.items
+    }
+
+    /// What was looked up for each as transfers of the tenant, if it was.
+    pub(crate) fn ahead(&self, tenant: u32) -> Option<&[Ahead]> {
+        self.ahead.as_ref().filter(|(of, _)| *of == tenant).map(|(_, ahead)| &**ahead)
+    }
+
+    /// Keeps what was looked up for each as transfers of the tenant.
+    pub(crate) fn set_ahead(&mut self, tenant: u32, ahead: Vec<Ahead>) {
+        self.ahead = Some((tenant, ahead));
     }
 
     pub(crate) fn extensions(&self) -> &[u8] {

@@ -14,6 +14,7 @@ use crate::ids::IdTable;
 use crate::lookup::Lookup;
 use crate::past::{Past, PastError};
 use crate::rows::Change;
+use crate::snapshot::Snapshot;
 use crate::writer::Writer;
 
 /// Most holds that end with a block; the others that are due end with the next.
@@ -38,6 +39,8 @@ pub struct Book {
     pub(crate) entries: u64,
     /// When the last of them was created.
     pub(crate) last: Timestamp,
+    /// The snapshot that is being taken, without what is copied.
+    pub(crate) begun: Option<Snapshot>,
 }
 
 impl Default for Book {
@@ -50,6 +53,7 @@ impl Default for Book {
             holds: Holds::default(),
             entries: 0,
             last: Timestamp::default(),
+            begun: None,
         }
     }
 }

@@ -17,7 +17,7 @@ const BUCKET_BITS: u32 = 22;
 /// timeout end in the order in which they were made. They are linked, each to those before and
 /// after it, so that any is taken out at once. Only when the time of a list has come are its holds
 /// put in order with others.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Ends {
     /// Those of lists whose time has come.
     near: BTreeSet<(Timestamp, u64)>,

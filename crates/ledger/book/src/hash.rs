@@ -58,7 +58,7 @@ fn round([a, b, c, d]: &mut [u64; 4]) {
 }
 
 /// The hash of an id of a tenant.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct IdHash(u64);
 
 impl IdHash {

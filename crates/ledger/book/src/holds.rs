@@ -2,6 +2,7 @@
 
 use proof::{Timestamp, TransferId};
 
+use crate::chunks::Chunks;
 use crate::open::Open;
 
 /// When a hold without a timeout ends by itself.
@@ -51,7 +52,7 @@ const _: () = assert!(size_of::<OpenHold>() == 64);
 pub(crate) const NO_PLACE: u32 = u32::MAX;
 
 /// All holds, by number of the entry that made them.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Holds {
     pub(crate) open: Open,
     pub(crate) fates: Fates,
@@ -78,14 +79,15 @@ impl Holds {
     }
 }
 
-/// Two bits for each number.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Fates(pub(crate) Vec<u8>);
+/// Two bits for each number, 32 of them in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Fates(pub(crate) Chunks<u64>);
 
 impl Fates {
     pub(crate) fn get(&self, number: u64) -> Fate {
-        let byte = usize::try_from(number / 4).ok().and_then(|at| self.0.get(at));
-        match byte.map_or(0, |byte| byte >> (number % 4 * 2) & 3) {
+        let (row, shift) = place(number);
+        let fates = if row < self.0.len() { *self.0.get(row) } else { 0 };
+        match fates >> shift & 3 {
             0 => Fate::Open,
             1 => Fate::Posted,
             2 => Fate::Voided,
@@ -94,16 +96,22 @@ impl Fates {
     }
 
     fn set(&mut self, number: u64, fate: Fate) {
-        let at = usize::try_from(number / 4).expect("there are at most 2^36 entries");
-        if at >= self.0.len() {
-            if fate == Fate::Open {
-                return;
-            }
-            self.0.resize(at + 1, 0);
+        let (row, shift) = place(number);
+        if row >= self.0.len() && fate == Fate::Open {
+            return;
         }
-        let shift = number % 4 * 2;
-        self.0[at] = self.0[at] & !(3 << shift) | (fate as u8) << shift;
+        while row >= self.0.len() {
+            self.0.push(0);
+        }
+        let fates = self.0.get_mut(row);
+        *fates = *fates & !(3 << shift) | (fate as u64) << shift;
     }
+}
+
+/// The row of a number, and where its bits are in it.
+fn place(number: u64) -> (u32, u64) {
+    let row = u32::try_from(number / 32).expect("there are at most 2^36 entries");
+    (row, number % 32 * 2)
 }
 
 #[cfg(test)]
@@ -156,7 +164,6 @@ mod tests {
             }
             assert_eq!(holds.expire_next(time), None);
             assert_eq!(holds.open.next_end().is_none(), expected.is_empty());
-            assert_eq!(holds.open.len(), expected.len() as u64);
         }
         let left: BTreeMap<_, _> = expected.into_iter().map(|((_, it), hold)| (it, hold)).collect();
         assert!(!left.is_empty());

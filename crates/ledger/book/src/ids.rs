@@ -13,7 +13,7 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::hash::{IdHash, TAG_BITS};
 
@@ -109,31 +109,12 @@ impl IdTable {
         hash: IdHash,
         mut is: impl FnMut(u64) -> Result<bool, E>,
     ) -> Result<Option<u64>, E> {
-        for number in Candidates::new(&self.segments[hash.segment()].lines, hash) {
+        for number in Candidates::new(self.lines(hash), hash) {
             if is(number)? {
                 return Ok(Some(number));
             }
         }
         Ok(None)
-    }
-
-    /// The first number with the tag of that hash: most often the only one.
-    pub(crate) fn first(&self, hash: IdHash) -> Option<u64> {
-        Candidates::new(&self.segments[hash.segment()].lines, hash).next()
-    }
-
-    /// Reads the line where a search for that hash begins, so that it is in the cache then. What
-    /// it gives is for [`Self::touch_next`].
-    pub(crate) fn touch(&self, hash: IdHash) -> u64 {
-        let lines = &self.segments[hash.segment()].lines;
-        lines[home(hash.tag(), lines.len())].0[LINE - 1].load(Ordering::Relaxed)
-    }
-
-    /// Reads the line where a search for that hash goes on, if the first is full.
-    pub(crate) fn touch_next(&self, hash: IdHash, touched: u64) -> u64 {
-        let lines = &self.segments[hash.segment()].lines;
-        let next = home(hash.tag(), lines.len()) + usize::from(touched != EMPTY);
-        lines[next.min(lines.len() - 1)].0[LINE - 1].load(Ordering::Relaxed)
     }
 
     /// Adds a number.
@@ -178,17 +159,61 @@ impl IdTable {
     }
 }
 
+/// Lines of a table, as its writer or its readers have them.
+pub(crate) trait Lines {
+    /// The segment of that hash.
+    fn lines(&self, hash: IdHash) -> &[Line];
+
+    /// The first number with the tag of that hash: most often the only one.
+    #[inline]
+    fn first(&self, hash: IdHash) -> Option<u64> {
+        Candidates::new(self.lines(hash), hash).next()
+    }
+
+    /// Reads the line where a search for that hash begins, so that it is in the cache then. What
+    /// it gives is for [`Self::touch_next`].
+    #[inline]
+    fn touch(&self, hash: IdHash) -> u64 {
+        let lines = self.lines(hash);
+        lines[home(hash.tag(), lines.len())].0[LINE - 1].load(Ordering::Relaxed)
+    }
+
+    /// Reads the line where a search for that hash goes on, if the first is full.
+    #[inline]
+    fn touch_next(&self, hash: IdHash, touched: u64) -> u64 {
+        let lines = self.lines(hash);
+        let next = home(hash.tag(), lines.len()) + usize::from(touched != EMPTY);
+        lines[next.min(lines.len() - 1)].0[LINE - 1].load(Ordering::Relaxed)
+    }
+}
+
+impl Lines for IdTable {
+    #[inline]
+    fn lines(&self, hash: IdHash) -> &[Line] {
+        &self.segments[hash.segment()].lines
+    }
+}
+
+impl Lines for [Segment] {
+    #[inline]
+    fn lines(&self, hash: IdHash) -> &[Line] {
+        &self[hash.segment()]
+    }
+}
+
 /// The readers' side of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct IdReader(Arc<RwLock<Vec<Segment>>>);
 
 impl IdReader {
+    /// The segments as they are now. The writer waits before it replaces one.
+    pub(crate) fn segments(&self) -> RwLockReadGuard<'_, Vec<Segment>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Numbers of that hash, some of which may be of other ids.
     pub(crate) fn candidates(&self, hash: IdHash) -> Vec<u64> {
-        let lines = {
-            let shared = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(&shared[hash.segment()])
-        };
+        let lines = Arc::clone(&self.segments()[hash.segment()]);
         Candidates::new(&lines, hash).collect()
     }
 }

@@ -46,5 +46,5 @@ pub use book::Book;
 pub use lookup::Lookup;
 pub use past::{Past, PastError};
 pub use replay::ReplayError;
-pub use snapshot::Snapshot;
+pub use snapshot::{Copied, Snapshot};
 pub use statuses::{AccountStatus, AmendmentStatus, TransferStatus};

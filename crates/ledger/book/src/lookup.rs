@@ -5,6 +5,8 @@ use std::sync::PoisonError;
 use proof::{AccountId, TenantId, TransferId};
 
 use crate::accounts::{Creations, as_row};
+use crate::ahead::{Ahead, CHUNK, resolve};
+use crate::batch::Transfers;
 use crate::book::{Book, Tenants};
 use crate::hash::HashKey;
 use crate::ids::IdReader;
@@ -32,6 +34,17 @@ impl Lookup {
             creations: Creations::clone(&book.accounts.creations),
             transfers: book.transfers.reader(),
         }
+    }
+
+    /// Looks up what of the transfers will not change any more until they are created: half of what
+    /// the thread of the book would have to do for them.
+    pub fn look_ahead(&self, tenant: TenantId, transfers: &mut Transfers) {
+        let Some(tenant) = self.tenant(tenant) else { return };
+        let mut ahead = vec![Ahead::default(); transfers.len()];
+        for (chunk, ahead) in transfers.items().chunks(CHUNK).zip(ahead.chunks_mut(CHUNK)) {
+            resolve(self.key, &**self.accounts.segments(), tenant, chunk, ahead);
+        }
+        transfers.set_ahead(tenant, ahead);
     }
 
     /// Number of a tenant.

@@ -6,16 +6,20 @@ use crate::chunks::Chunks;
 use crate::ends::Ends;
 use crate::holds::{Hold, NO_PLACE, OpenHold};
 
+/// Stands in the place of a hold that has ended. No number is so high.
+pub(crate) const ENDED: u64 = u64::MAX;
+
 /// Numbers that a page stands for.
 const PAGE: usize = 1 << 8;
 
 /// Open holds. New ones lie side by side, and so do their numbers: to open one touches no place in
 /// memory that was not touched for the one before.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Open {
     /// Where the holds of each page of numbers are, as long as any is open.
     pages: Vec<Option<Box<Page>>>,
-    holds: Chunks<OpenHold>,
+    /// Those that have ended, too, until others take their places: [`ENDED`] is their number.
+    pub(crate) holds: Chunks<OpenHold>,
     /// Places of holds that have ended.
     free: Vec<u32>,
     ends: Ends,
@@ -79,15 +83,12 @@ impl Open {
         self.free.push(place);
         let it = *self.holds.get(place);
         self.ends.remove(&mut self.holds, &it);
+        self.holds.get_mut(place).number = ENDED;
         Some(it)
     }
 
-    /// How many are open.
-    pub(crate) fn len(&self) -> u64 {
-        u64::from(self.holds.len()) - self.free.len() as u64
-    }
-
     /// All that are open, numbers ascending.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Hold)> {
         let places = self.pages.iter().flatten().flat_map(|page| page.places);
         let open = places.filter(|place| *place != NO_PLACE).map(|place| self.holds.get(place));

@@ -2,7 +2,6 @@
 
 use proof::{Account, Amendment, Entry};
 
-use crate::accounts::ACCOUNTS_MAX;
 use crate::batch::{NewAccounts, Outcome};
 use crate::block::{AmendmentAt, Block};
 use crate::book::Book;
@@ -55,7 +54,7 @@ impl Writer<'_> {
             No::CodeMustNotBeZero
         } else if new.overdraft != 0 && new.limit == 0 {
             No::OverdraftNeedsLimit
-        } else if self.book.accounts.rows.len() == ACCOUNTS_MAX {
+        } else if self.book.accounts.rows.len() == self.book.accounts.max {
             No::AccountsExhausted
         } else {
             return Ok(self.open_new(hash, wanted));

@@ -94,9 +94,11 @@ impl Book {
     ) -> Result<(), ReplayError> {
         let tenant = transfers[0].tenant;
         let mut ahead = [Ahead::default(); CHUNK];
-        self.look_ahead(tenant, transfers, &mut ahead);
+        let ahead = &mut ahead[..transfers.len()];
+        self.resolve(tenant, transfers, ahead);
+        self.look_ahead(tenant, transfers, ahead);
         let mut writer = Writer::new(self, draft, past, tenant);
-        for (new, ahead) in transfers.iter().zip(ahead) {
+        for (new, &mut ahead) in transfers.iter().zip(ahead) {
             let place = writer.block.len();
             let extension = if new.extension == 0 { &[] } else { block.extension(place) };
             let result = writer.create_again(&Wanted { new, extension, ahead });

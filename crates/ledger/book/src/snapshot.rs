@@ -45,10 +45,11 @@ use proof::{AccountId, AccountState, TenantId, Timestamp, TransferId};
 
 use crate::accounts::Creations;
 use crate::book::Book;
-use crate::chunks::Chunks;
+use crate::chunks::{self, Chunks};
 use crate::hash::{HashKey, IdHash};
-use crate::holds::{Hold, Holds};
+use crate::holds::{Hold, OpenHold};
 use crate::ids::{IdTable, Segment, filled, is_entry, live};
+use crate::open::ENDED;
 use crate::rows::{Limit, Row, Side};
 
 const MAGIC: [u8; 8] = *b"MALHABOK";
@@ -64,15 +65,69 @@ pub struct Snapshot {
     tenants: Vec<TenantId>,
     rows: Chunks<Row>,
     overdrafts: HashMap<u32, u64>,
-    holds: Holds,
+    holds: Chunks<OpenHold>,
+    fates: Chunks<u64>,
     creations: Creations,
     accounts: Vec<Segment>,
     transfers: Vec<Segment>,
 }
 
+/// A snapshot that was taken step by step, and is to be put together.
+#[derive(Debug)]
+pub struct Copied {
+    begun: Snapshot,
+    rows: chunks::Copied<Row>,
+    holds: chunks::Copied<OpenHold>,
+    fates: chunks::Copied<u64>,
+}
+
+impl Copied {
+    /// Puts it together, which the book need not wait for.
+    pub fn finish(self) -> Snapshot {
+        let Self { begun, rows, holds, fates } = self;
+        let (rows, holds, fates) = (rows.finish(), holds.finish(), fates.finish());
+        Snapshot { rows, holds, fates, ..begun }
+    }
+}
+
 impl Book {
     /// The book as it is now, between two blocks.
     pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            rows: self.accounts.rows.clone(),
+            holds: self.holds.open.holds.clone(),
+            fates: self.holds.fates.0.clone(),
+            ..self.begun()
+        }
+    }
+
+    /// Begins a snapshot of the book as it is now, between two blocks, in place of one that was
+    /// begun before. [`Self::copy`] goes on with it.
+    pub fn begin_snapshot(&mut self) {
+        self.begun = Some(self.begun());
+        self.accounts.rows.begin_copy();
+        self.holds.open.holds.begin_copy();
+        self.holds.fates.0.begin_copy();
+    }
+
+    /// Copies that much more of what the snapshot that was begun is to have, in chunks of at most
+    /// 256 KiB, and gives the snapshot when that was all.
+    pub fn copy(&mut self, mut chunks: usize) -> Option<Copied> {
+        let (rows, holds) = (&mut self.accounts.rows, &mut self.holds.open.holds);
+        let fates = &mut self.holds.fates.0;
+        rows.copy(&mut chunks);
+        holds.copy(&mut chunks);
+        fates.copy(&mut chunks);
+        if chunks == 0 {
+            return None;
+        }
+        let begun = self.begun.take()?;
+        let (rows, holds, fates) = (rows.take_copy(), holds.take_copy(), fates.take_copy());
+        Some(Copied { begun, rows, holds, fates })
+    }
+
+    /// A snapshot without what is copied.
+    fn begun(&self) -> Snapshot {
         let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
         let mut numbered: Vec<_> = tenants.iter().map(|(id, number)| (*number, *id)).collect();
         numbered.sort_unstable();
@@ -81,9 +136,10 @@ impl Book {
             entries: self.entries,
             last: self.last,
             tenants: numbered.into_iter().map(|(_, id)| id).collect(),
-            rows: self.accounts.rows.clone(),
+            rows: Chunks::default(),
             overdrafts: self.accounts.overdrafts.clone(),
-            holds: self.holds.clone(),
+            holds: Chunks::default(),
+            fates: Chunks::default(),
             creations: Creations::clone(&self.accounts.creations),
             accounts: self.accounts.table.segments(),
             transfers: self.transfers.segments(),
@@ -150,8 +206,14 @@ impl Book {
             }
             self.holds.open.insert(number, hold);
         }
-        let fates = input.0.by_ref().take(counts.fates).read_to_end(&mut self.holds.fates.0)?;
-        if fates as u64 == counts.fates { Ok(()) } else { Err(damaged("its fates")) }
+        let mut fates = Vec::new();
+        input.0.by_ref().take(counts.fates).read_to_end(&mut fates)?;
+        for part in fates.chunks(8) {
+            let mut row = [0; 8];
+            row[..part.len()].copy_from_slice(part);
+            self.holds.fates.0.push(u64::from_le_bytes(row));
+        }
+        if fates.len() as u64 == counts.fates { Ok(()) } else { Err(damaged("its fates")) }
     }
 }
 
@@ -186,7 +248,8 @@ impl Snapshot {
     /// Writes it.
     pub fn write(&self, output: impl Write) -> io::Result<()> {
         let mut output = BufWriter::with_capacity(BUFFER_BYTES, output);
-        self.counts().write(&mut output)?;
+        let holds = self.open_holds();
+        self.counts(holds.len()).write(&mut output)?;
         for tenant in &self.tenants {
             output.write_all(&tenant.bytes())?;
         }
@@ -199,10 +262,12 @@ impl Snapshot {
             output.write_all(&row.to_le_bytes())?;
             output.write_all(&overdraft.to_le_bytes())?;
         }
-        for (number, hold) in self.holds.open.iter() {
+        for (number, hold) in holds {
             write_hold(&mut output, number, hold)?;
         }
-        output.write_all(&self.holds.fates.0)?;
+        for fates in self.fates.iter() {
+            output.write_all(&fates.to_le_bytes())?;
+        }
         write_table(&mut output, &self.accounts, self.rows.len().into())?;
         write_table(&mut output, &self.transfers, self.entries)?;
         output.flush()
@@ -215,7 +280,15 @@ impl Snapshot {
         creations[..self.rows.len() as usize].to_vec()
     }
 
-    fn counts(&self) -> Counts {
+    /// Open holds, numbers ascending.
+    fn open_holds(&self) -> Vec<(u64, &Hold)> {
+        let open = self.holds.iter().filter(|it| it.number != ENDED);
+        let mut open: Vec<_> = open.map(|it| (it.number, &it.hold)).collect();
+        open.sort_unstable_by_key(|(number, _)| *number);
+        open
+    }
+
+    fn counts(&self, holds: usize) -> Counts {
         let small = |count: usize| u32::try_from(count).expect("there are fewer than accounts");
         Counts {
             tenants: small(self.tenants.len()),
@@ -223,8 +296,8 @@ impl Snapshot {
             overdrafts: small(self.overdrafts.len()),
             entries: self.entries,
             last: self.last,
-            holds: self.holds.open.len(),
-            fates: self.holds.fates.0.len() as u64,
+            holds: holds as u64,
+            fates: u64::from(self.fates.len()) * 8,
             key: self.key,
         }
     }

@@ -45,10 +45,16 @@ impl Writer<'_> {
         outcomes.reserve(count);
         let (mut groups, mut extensions) = (Groups::default(), transfers.extensions());
         let mut left = count;
+        let mut known = transfers.ahead(self.tenant).map(|known| known.chunks(CHUNK));
         let mut ahead = [Ahead::default(); CHUNK];
         for chunk in transfers.items().chunks(CHUNK) {
-            self.book.look_ahead(self.tenant, chunk, &mut ahead);
-            for (new, ahead) in chunk.iter().zip(ahead) {
+            let ahead = &mut ahead[..chunk.len()];
+            match known.as_mut().and_then(Iterator::next) {
+                Some(known) => ahead.copy_from_slice(known),
+                None => self.book.resolve(self.tenant, chunk, ahead),
+            }
+            self.book.look_ahead(self.tenant, chunk, ahead);
+            for (new, &mut ahead) in chunk.iter().zip(ahead) {
                 let (extension, rest) = extensions.split_at(new.extension.into());
                 extensions = rest;
                 left -= 1;

@@ -8,9 +8,9 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 
-use book::{Book, Snapshot};
+use book::{Book, Copied, Snapshot};
 use journal::Snapshots;
 use parking_lot::RwLock;
 use proof::{Hash, Tail, Tiles, Tree, leaf_hashes};
@@ -22,7 +22,8 @@ use crate::pipeline::{Command, Work};
 /// A checkpoint that somebody or something asked for.
 pub(crate) struct Request {
     why: Why,
-    snapshot: Option<Snapshot>,
+    /// Where the copy of the book comes from, which takes a while to make.
+    copied: Option<Receiver<Copied>>,
 }
 
 enum Why {
@@ -36,15 +37,15 @@ enum Why {
 
 impl Request {
     pub(crate) fn asked(reply: oneshot::Sender<()>) -> Self {
-        Self { why: Why::Asked(reply), snapshot: None }
+        Self { why: Why::Asked(reply), copied: None }
     }
 
     pub(crate) fn due() -> Self {
-        Self { why: Why::Due, snapshot: None }
+        Self { why: Why::Due, copied: None }
     }
 
     pub(crate) fn last() -> Self {
-        Self { why: Why::Last, snapshot: None }
+        Self { why: Why::Last, copied: None }
     }
 
     /// Whether it is written to a file.
@@ -52,13 +53,15 @@ impl Request {
         !matches!(self.why, Why::Asked(_))
     }
 
-    /// Takes the book as it is.
-    pub(crate) fn take(&mut self, book: &Book) {
-        self.snapshot = Some(book.snapshot());
+    /// To where the copy of the book is to be sent.
+    pub(crate) fn await_copy(&mut self) -> Sender<Copied> {
+        let (to, copied) = mpsc::channel();
+        self.copied = Some(copied);
+        to
     }
 }
 
-/// A snapshot and the tail of the chain at it.
+/// A checkpoint on its way, and the tail of the chain at it.
 pub(crate) struct Taken {
     pub(crate) request: Request,
     pub(crate) tail: Tail,
@@ -130,8 +133,11 @@ impl Checkpoints {
 
     /// Takes checkpoints until there are no more.
     pub(crate) fn run(&self, taken: &Receiver<Taken>, queue: &Sender<Command>) {
-        for Taken { request: Request { why, snapshot }, tail } in taken {
-            let Some(snapshot) = snapshot else { continue };
+        background::give_way();
+        for Taken { request: Request { why, copied }, tail } in taken {
+            // None comes when the ledger ends before.
+            let Some(Ok(copied)) = copied.map(|copied| copied.recv()) else { continue };
+            let snapshot = copied.finish();
             let is_last = matches!(why, Why::Last);
             if !matches!(why, Why::Asked(_)) {
                 self.save(&snapshot, &tail);

@@ -9,6 +9,7 @@ use book::{NewAccounts, Outcome, Transfers};
 use proof::{Amendment, SigningKey, TenantId};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 
+use crate::answers::Reply;
 use crate::pipeline::{BATCH_ITEMS_MAX, Command, Work};
 use crate::query::Reader;
 
@@ -49,7 +50,7 @@ impl Engine {
         accounts: NewAccounts,
     ) -> Result<Vec<Outcome>, Stopped> {
         let items = accounts.len();
-        self.call(items, |reply| Work::Accounts(tenant, accounts, reply)).await
+        self.outcomes(items, |reply| Work::Accounts(tenant, accounts, reply)).await
     }
 
     /// Changes accounts, in order. The answer is durable.
@@ -59,17 +60,18 @@ impl Engine {
         amendments: Vec<Amendment>,
     ) -> Result<Vec<Outcome>, Stopped> {
         let items = amendments.len();
-        self.call(items, |reply| Work::Amendments(tenant, amendments, reply)).await
+        self.outcomes(items, |reply| Work::Amendments(tenant, amendments, reply)).await
     }
 
     /// Creates transfers, in order. The answer is durable.
     pub async fn create_transfers(
         &self,
         tenant: TenantId,
-        transfers: Transfers,
+        mut transfers: Transfers,
     ) -> Result<Vec<Outcome>, Stopped> {
         let items = transfers.len();
-        self.call(items, |reply| Work::Transfers(tenant, transfers, reply)).await
+        self.reader.lookup.look_ahead(tenant, &mut transfers);
+        self.outcomes(items, |reply| Work::Transfers(tenant, transfers, reply)).await
     }
 
     /// Records the state of all accounts, unless nothing has happened since it was recorded.
@@ -82,13 +84,13 @@ impl Engine {
         if self.reader.checkpoints.latest().is_some_and(|latest| latest.is_fresh(entries)) {
             return Ok(());
         }
-        self.call(1, Work::Checkpoint).await
+        self.done(Work::Checkpoint).await
     }
 
     /// Signs all later blocks with another key.
     pub async fn rotate_key(&self, key: SigningKey) -> Result<(), Stopped> {
         let public = key.public(self.reader.head().head.ledger).bytes();
-        self.call(1, |reply| Work::Rotate(Box::new(key), public, reply)).await
+        self.done(|reply| Work::Rotate(Box::new(key), public, reply)).await
     }
 
     /// What reads it.
@@ -106,16 +108,26 @@ impl Engine {
         self.reader.progress.stopped()
     }
 
-    async fn call<T>(
+    async fn outcomes(
         &self,
         items: usize,
-        work: impl FnOnce(oneshot::Sender<T>) -> Work,
-    ) -> Result<T, Stopped> {
+        work: impl FnOnce(Reply) -> Work,
+    ) -> Result<Vec<Outcome>, Stopped> {
         let room = self.room(items).await?;
-        let (reply, answer) = oneshot::channel();
-        let command = Command { work: work(reply), _room: Some(room) };
-        self.queue.send(command).map_err(|_| Stopped)?;
+        let (reply, answer) = Reply::new();
+        self.send(work(reply), room)?;
         answer.await.map_err(|_| Stopped)
+    }
+
+    async fn done(&self, work: impl FnOnce(oneshot::Sender<()>) -> Work) -> Result<(), Stopped> {
+        let room = self.room(1).await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(work(reply), room)?;
+        answer.await.map_err(|_| Stopped)
+    }
+
+    fn send(&self, work: Work, room: OwnedSemaphorePermit) -> Result<(), Stopped> {
+        self.queue.send(Command { work, _room: Some(room) }).map_err(|_| Stopped)
     }
 
     /// Waits until the queue has room.

@@ -8,6 +8,7 @@
 //! - When the journal fails the ledger stops for good: nobody knows what is on disk but a restart.
 //! - What was saved beside the journal is an aid: the journal alone tells all.
 
+mod answers;
 mod checkpoint;
 mod engine;
 mod open;

@@ -6,20 +6,25 @@
 //!            └── checkpoint ◀─┘
 //! ```
 //!
+//! A block is indexed while it is written, but only what is durable is read or stored.
 //! Each is ahead of the next by a block: one is built while the one before is hashed and the one
-//! before that is written. What fails ends its thread, then those that wait for it, then all calls.
+//! before that is written. A small block that finds none before it is sealed and written by the
+//! thread that applied it: between threads it would wait longer than for their work (`finish`).
+//! What fails ends its thread, then those that wait for it, then all calls.
 
 mod apply;
+mod finish;
 mod seal;
 mod write;
 
 pub(crate) use seal::seal;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
-use book::{Block, Book, NewAccounts, Outcome, Room, Transfers};
+use book::{Block, Book, NewAccounts, Room, Transfers};
 use clock::Clock;
 use index::{Index, IndexError};
 use journal::Journal;
@@ -28,6 +33,7 @@ use proof::{
 };
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::answers::{Answer, Reply};
 use crate::checkpoint::{self, Checkpoints, Computed};
 use crate::progress::Progress;
 
@@ -69,21 +75,19 @@ impl Work {
     }
 }
 
-/// Whom to tell the outcomes. When it is dropped instead, the caller knows nothing.
-pub(crate) type Reply = oneshot::Sender<Vec<Outcome>>;
-
 /// What is told once a block is durable.
-enum Answer {
-    Outcomes(Reply, Vec<Outcome>),
-    Done(oneshot::Sender<()>),
-    /// A checkpoint, recorded by the entry of that number.
-    Recorded(Computed, u64),
+#[derive(Default)]
+struct Answers {
+    outcomes: Vec<Answer>,
+    done: Vec<oneshot::Sender<()>>,
+    /// Checkpoints, each recorded by the entry of that number.
+    recorded: Vec<(Computed, u64)>,
 }
 
 /// What came of the calls of a block.
 struct Applied {
     block: Block,
-    answers: Vec<Answer>,
+    answers: Answers,
     /// Signs the blocks after this one.
     key: Option<Box<SigningKey>>,
     checkpoint: Option<checkpoint::Request>,
@@ -93,14 +97,14 @@ struct Applied {
 struct Sealed {
     header: Option<(Header, PublicKey)>,
     block: Block,
-    answers: Vec<Answer>,
+    answers: Answers,
     checkpoint: Option<(checkpoint::Request, Tail)>,
 }
 
-/// A durable block on its way to the index.
-struct Durable {
+/// A block on its way to the index. All blocks before it are durable.
+struct Indexable {
     header: Header,
-    block: Block,
+    block: Arc<Block>,
 }
 
 /// What the threads work on; all agree on the last block.
@@ -122,17 +126,19 @@ pub(crate) fn start(
     parts: Parts,
     progress: &Progress,
 ) -> io::Result<(Sender<Command>, Vec<JoinHandle<()>>)> {
-    let Parts { book, mut sealer, journal, reader, index, checkpoints, clock, .. } = parts;
+    let Parts { book, sealer, journal, reader, index, checkpoints, clock, .. } = parts;
     let (queue, commands) = mpsc::channel();
     let (to_seal, applied) = mpsc::sync_channel(1);
     let (to_write, sealed) = mpsc::sync_channel(1);
-    let (to_index, durable) = mpsc::sync_channel(4);
+    let (to_index, blocks) = mpsc::sync_channel(4);
     let (to_checkpoint, requests) = mpsc::channel();
 
     let past = apply::Settled::new(reader, progress.clone());
     let first = apply::Applier::new(book, past, clock, parts.snapshot_every, parts.unsaved);
-    let nodes = checkpoints.nodes().clone();
-    let writer = write::Writer::new(progress, &checkpoints, to_index, to_checkpoint);
+    let seal = seal::Seal::new(sealer, checkpoints.nodes().clone());
+    let writer = write::Writer::new(journal, progress, &checkpoints, to_index, to_checkpoint);
+    let finish = Arc::new(finish::Finish::new(seal, writer));
+    let (applying, sealing, writing) = (Arc::clone(&finish), Arc::clone(&finish), finish);
     let (indexed, back) = (progress.clone(), queue.clone());
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
         let ended = Ended(progress.clone());
@@ -142,13 +148,10 @@ pub(crate) fn start(
         })
     };
     let threads = vec![
-        spawn("ledger-apply", Box::new(move || first.run(&commands, &to_seal)))?,
-        spawn(
-            "ledger-seal",
-            Box::new(move || seal::run(&mut sealer, &nodes, &applied, &to_write)),
-        )?,
-        spawn("ledger-write", Box::new(move || writer.run(journal, &sealed)))?,
-        spawn("ledger-index", Box::new(move || write::index(index, &durable, &indexed)))?,
+        spawn("ledger-apply", Box::new(move || first.run(&commands, &applying, &to_seal)))?,
+        spawn("ledger-seal", Box::new(move || sealing.seal(&applied, &to_write)))?,
+        spawn("ledger-write", Box::new(move || writing.write(&sealed)))?,
+        spawn("ledger-index", Box::new(move || write::index(index, &blocks, &indexed)))?,
         spawn("ledger-checkpoint", Box::new(move || checkpoints.run(&requests, &back)))?,
     ];
     Ok((queue, threads))

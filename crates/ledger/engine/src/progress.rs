@@ -15,7 +15,6 @@ struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     durable: watch::Sender<u64>,
-    indexed: watch::Sender<u64>,
     failure: watch::Sender<Option<String>>,
     /// The last durable block, and the key that signed it.
     head: RwLock<(Header, PublicKey)>,
@@ -24,6 +23,7 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     durable: u64,
+    indexed: u64,
     stopped: bool,
 }
 
@@ -32,10 +32,9 @@ impl Progress {
     pub(crate) fn new(head: Header, key: PublicKey) -> Self {
         let (durable, indexed) = (head.end(), head.end());
         Self(Arc::new(Inner {
-            state: Mutex::new(State { durable, stopped: false }),
+            state: Mutex::new(State { durable, indexed, stopped: false }),
             changed: Condvar::new(),
             durable: watch::Sender::new(durable),
-            indexed: watch::Sender::new(indexed),
             failure: watch::Sender::new(None),
             head: RwLock::new((head, key)),
         }))
@@ -68,7 +67,8 @@ impl Progress {
 
     /// So many entries are indexed.
     pub(crate) fn set_indexed(&self, entries: u64) {
-        self.0.indexed.send_replace(entries);
+        self.0.state.lock().indexed = entries;
+        self.0.changed.notify_all();
     }
 
     /// Waits until the entry of that number is durable. False when it never will be.
@@ -80,17 +80,13 @@ impl Progress {
         state.durable > number
     }
 
-    /// Waits until all that is durable now is indexed too, and says how many entries that is.
-    pub(crate) async fn indexed(&self) -> Option<u64> {
-        let durable = self.durable();
-        let mut indexed = self.0.indexed.subscribe();
-        let mut failure = self.0.failure.subscribe();
-        tokio::select! {
-            biased;
-            reached = indexed.wait_for(|indexed| *indexed >= durable) => reached.ok()?,
-            _ = failure.wait_for(Option::is_some) => return None,
-        };
-        Some(durable)
+    /// Waits until so many entries are indexed. False when they never will be.
+    pub(crate) fn wait_indexed(&self, entries: u64) -> bool {
+        let mut state = self.0.state.lock();
+        while state.indexed < entries && !state.stopped {
+            self.0.changed.wait(&mut state);
+        }
+        state.indexed >= entries
     }
 
     /// The ledger runs no more; the first reason is kept.

@@ -159,7 +159,7 @@ impl Reader {
         tenant: TenantId,
         answer: impl FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<Option<T>, QueryError> {
-        let end = self.progress.indexed().await.ok_or(QueryError::Stopped)?;
+        let end = self.progress.durable();
         let Some(tenant) = self.lookup.tenant(tenant) else { return Ok(None) };
         let reader = self.clone();
         blocking(move || answer(&View { reader: &reader, end, tenant }).map(Some)).await
@@ -175,6 +175,12 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl View<'_> {
+    /// The index, when it has the entries before that number: what is durable is about to be in it.
+    fn index(&self, before: u64) -> Result<&index::Reader, QueryError> {
+        let is_there = self.reader.progress.wait_indexed(before.min(self.end));
+        if is_there { Ok(&self.reader.index) } else { Err(QueryError::Stopped) }
+    }
+
     /// An entry and its metadata.
     fn entry(&self, number: u64) -> Result<(Entry, Metadata), QueryError> {
         let mut extension = Vec::new();

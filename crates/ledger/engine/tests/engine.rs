@@ -128,6 +128,49 @@ async fn a_reader_sees_what_was_answered_before() {
     }
 }
 
+/// Small blocks go a shorter way than large ones: all the same they are one chain, in which
+/// everybody's own transfers stand in the order of their answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn small_and_large_blocks_follow_each_other() {
+    let ledger = Ledger::new();
+    let engine = Arc::new(ledger.open());
+    open_accounts(&engine).await;
+    let callers = [1, 1, 2_000, 1, 700].into_iter().zip(1_u128..).map(|(size, caller)| {
+        let engine = Arc::clone(&engine);
+        tokio::spawn(async move {
+            let mut last = Timestamp::default();
+            for batch in 0..20 {
+                let numbers = (0..size).map(|item| (caller << 64) + batch * size + item);
+                let batch: Vec<_> = numbers.map(|number| transfer(number, 1)).collect();
+                let outcomes = create(&engine, &batch).await;
+                assert!(outcomes.iter().all(|outcome| outcome.status == CREATED));
+                assert!(outcomes[0].at > last, "a later call has a later time");
+                last = outcomes.last().unwrap().at;
+            }
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.unwrap();
+    }
+    let total = 20 * (3 + 2_000 + 700);
+    assert_eq!(posted(&engine, 1, AsOf::Now).await, (total, 0));
+    drop(engine);
+
+    // It opens only if every block follows the one before it.
+    let engine = ledger.open();
+    assert_eq!(posted(&engine, 1, AsOf::Now).await, (total, 0));
+}
+
+/// A caller needs no runtime to be answered.
+#[test]
+fn a_caller_outside_of_any_runtime_is_answered() {
+    let ledger = Ledger::new();
+    let engine = ledger.open();
+    futures::executor::block_on(open_accounts(&engine));
+    let outcomes = futures::executor::block_on(create(&engine, &[transfer(1, 1)]));
+    assert_eq!(outcomes[0].status, CREATED);
+}
+
 /// B-30: what happened stays, whether the ledger was stopped or killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_there_after_a_stop_and_after_a_kill() {

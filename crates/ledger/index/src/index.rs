@@ -12,9 +12,10 @@ use proof::Block;
 use crate::manifest::{self, Boot, Manifest};
 use crate::merge::merge_in_memory;
 use crate::merger::Merger;
-use crate::record::{ENTRIES_MAX, Keyspace, Record, Side, effective, halves, key, place};
+use crate::record::{ENTRIES_MAX, Keyspace, Record, Side, effective, halves, place};
 use crate::reference::{self, ReferenceHash};
 use crate::run::Run;
+use crate::sort::sort;
 use crate::store::{End, Shared, Sizes};
 use crate::view::{Runs, View};
 use crate::{IndexError, Reader};
@@ -43,7 +44,7 @@ impl Index {
         let hash = ReferenceHash { key: manifest.hash_key, mask: sizes.hash_mask };
         let shared = Arc::new(Shared::new(folder.to_path_buf(), sizes, hash, view));
         let (next_run, stored) = (manifest.next_run, manifest.covers);
-        let merger = Merger { shared: shared.clone(), boot, next_run, stored };
+        let merger = Merger { shared: shared.clone(), boot, next_run, stored, frozen: None };
         let merger = thread::Builder::new()
             .name("index-merge".to_owned())
             .spawn(move || merger.run())
@@ -56,8 +57,10 @@ impl Index {
         self.shared.view().covers
     }
 
-    /// Adds the entries of a block and what they did, except those added before. Waits while
-    /// merging is far behind. After a failure it can only be opened again.
+    /// Adds the entries of a block and what they did, except those added before. All blocks before
+    /// it have to be durable; the block itself not yet: it is not stored before the next comes, or
+    /// the index is closed. Waits while merging is far behind. After a failure it can only be opened
+    /// again.
     pub fn add(&mut self, block: &Block<'_>, effects: &Effects) -> Result<(), IndexError> {
         let (covers, first, end) = (self.covers(), block.header.first, block.header.end());
         if first > covers {
@@ -74,7 +77,7 @@ impl Index {
         let runs = Keyspace::ALL.into_iter().zip(added).filter(|(_, records)| !records.is_empty());
         let runs: Vec<_> =
             runs.map(|(keyspace, records)| sorted(keyspace, &numbers, records)).collect();
-        let mut state = self.shared.lock_with_room()?;
+        let mut state = self.shared.lock_with_room(first)?;
         let frozen = state.frozen;
         self.shared.publish(&mut state, |view| {
             for run in runs {
@@ -91,7 +94,7 @@ impl Index {
         Reader::new(self.shared.clone())
     }
 
-    /// Stores and syncs all, so that nothing has to be added again.
+    /// Stores and syncs all, which is durable, so that nothing has to be added again.
     pub fn close(mut self) -> Result<(), IndexError> {
         self.end(End::Clean)
     }
@@ -131,9 +134,9 @@ fn effect_records(effects: &Effects, numbers: &Range<u64>) -> [Vec<Record>; Keys
     records
 }
 
-/// A run in memory of records in any order.
+/// A run in memory of records in the order of the numbers of their entries.
 fn sorted(keyspace: Keyspace, numbers: &Range<u64>, mut records: Vec<Record>) -> Run {
-    records.sort_unstable_by_key(key);
+    sort(keyspace, &mut records);
     keyspace.sum_up(None, &mut records);
     Run::memory(keyspace, numbers.clone(), records)
 }

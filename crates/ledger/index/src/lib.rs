@@ -19,6 +19,7 @@ mod reader;
 mod record;
 mod reference;
 mod run;
+mod sort;
 mod store;
 #[cfg(test)]
 mod tests;

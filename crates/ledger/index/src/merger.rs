@@ -11,7 +11,7 @@ use crate::manifest::{Boot, Manifest};
 use crate::merge::{Merge, chunk_records};
 use crate::record::Keyspace;
 use crate::run::{Run, RunWriter};
-use crate::store::{End, Shared};
+use crate::store::{End, Shared, State};
 use crate::view::View;
 
 /// The merging thread.
@@ -21,11 +21,15 @@ pub(crate) struct Merger {
     pub(crate) next_run: u64,
     /// How many entries have all their records in files.
     pub(crate) stored: u64,
+    /// What is to be stored as soon as all of it is durable.
+    pub(crate) frozen: Option<Arc<View>>,
 }
 
 impl Merger {
     /// Works until it is told to end.
     pub(crate) fn run(mut self) -> Result<(), IndexError> {
+        // Adding waits when this is far behind: then there is a processor for it.
+        background::give_way();
         let mut ended =
             Ended { shared: self.shared.clone(), reason: "merging panicked".to_owned() };
         let result = self.work_until_end().and_then(|end| match end {
@@ -40,15 +44,16 @@ impl Merger {
     }
 
     fn work_until_end(&mut self) -> Result<End, IndexError> {
+        let shared = Arc::clone(&self.shared);
         loop {
             while self.work(u8::MAX)? {}
-            let mut state = self.shared.lock();
+            let mut state = shared.lock();
             if let Some(end) = state.end {
                 return Ok(end);
             }
             // What was added since is seen here, because it is published under the lock.
-            if self.due(u8::MAX).is_none() {
-                self.shared.wait(&mut state);
+            if self.due(u8::MAX, &mut state).is_none() {
+                shared.wait(&mut state);
             }
         }
     }
@@ -58,7 +63,9 @@ impl Merger {
         if self.ends() {
             return Ok(false);
         }
-        match self.due(below) {
+        let shared = Arc::clone(&self.shared);
+        let due = self.due(below, &mut shared.lock());
+        match due {
             None => return Ok(false),
             Some(Due::Store) => self.store()?,
             Some(Due::Merge(keyspace, level)) => self.merge(keyspace, level)?,
@@ -72,24 +79,29 @@ impl Merger {
 
     /// What is due below a level. Storing comes first, because adding may wait for it, unless
     /// levels are crowded already.
-    fn due(&self, below: u8) -> Option<Due> {
-        let (view, sizes) = (self.shared.view(), &self.shared.sizes);
+    fn due(&mut self, below: u8, state: &mut State) -> Option<Due> {
+        let (view, fan) = (self.shared.view(), self.shared.sizes.fan);
+        let can_store = self.can_store(&view, state);
         let merge = |fan| {
             let crowded = view.crowded(fan).filter(|(level, _)| *level < below);
             crowded.map(|(level, keyspace)| Due::Merge(keyspace, level))
         };
-        let store = || (view.records_in_memory() >= sizes.store).then_some(Due::Store);
-        merge(2 * sizes.fan).or_else(store).or_else(|| merge(sizes.fan))
+        merge(2 * fan).or_else(|| can_store.then_some(Due::Store)).or_else(|| merge(fan))
     }
 
-    /// Stores all that is in memory, one run for each keyspace.
-    fn store(&mut self) -> Result<(), IndexError> {
-        let view = {
-            let mut state = self.shared.lock();
-            let view = self.shared.view();
+    /// Whether there is much in memory, and all of it is durable. What is added from then on is not
+    /// joined to it.
+    fn can_store(&mut self, view: &Arc<View>, state: &mut State) -> bool {
+        if self.frozen.is_none() && view.records_in_memory() >= self.shared.sizes.store {
             state.frozen = view.covers;
-            view
-        };
+            self.frozen = Some(Arc::clone(view));
+        }
+        self.frozen.as_ref().is_some_and(|view| view.covers <= state.settled)
+    }
+
+    /// Stores what is frozen, one run for each keyspace.
+    fn store(&mut self) -> Result<(), IndexError> {
+        let Some(view) = self.frozen.take() else { return Ok(()) };
         let mut stored = Vec::new();
         for keyspace in Keyspace::ALL {
             let runs = view.of(keyspace);
@@ -161,6 +173,7 @@ impl Merger {
     /// Stores the rest, and syncs everything.
     fn close(&mut self) -> Result<(), IndexError> {
         if self.shared.view().covers > self.stored {
+            self.frozen = Some(self.shared.view());
             self.store()?;
         }
         let view = self.shared.view();

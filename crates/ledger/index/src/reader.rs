@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proof::Timestamp;
 
@@ -61,11 +60,6 @@ impl Reader {
     /// How many entries are indexed.
     pub fn covers(&self) -> u64 {
         self.0.view().covers
-    }
-
-    /// Waits until so many entries are indexed, at most for so long. Says whether they are.
-    pub fn wait(&self, entries: u64, timeout: Duration) -> bool {
-        self.0.wait_covers(entries, timeout)
     }
 
     /// One side of an account after the entries before `before`; none when none touched it.

@@ -23,8 +23,6 @@ pub enum Subject {
 pub enum Reference<'a> {
     /// The caller's own reference.
     ExternalId(Subject, ExternalId),
-    /// A key of the metadata, whatever its value.
-    Key(Subject, &'a str),
     /// A key of the metadata and its value.
     Pair(Subject, &'a str, &'a str),
     /// A hold, by what posted or released it.
@@ -48,10 +46,6 @@ impl ReferenceHash {
             Reference::ExternalId(subject, id) => {
                 hasher.write(&[0, subject as u8]);
                 hasher.write(&id.bytes());
-            }
-            Reference::Key(subject, key) => {
-                hasher.write(&[1, subject as u8]);
-                hasher.write(key.as_bytes());
             }
             Reference::Pair(subject, key, value) => {
                 hasher.write(&[2, subject as u8]);
@@ -109,7 +103,6 @@ fn each(entry: &EntryBytes, extension: &[u8], mut refer: impl FnMut(Reference<'_
     }
     // What the chain has checked is metadata.
     for (key, value) in Metadata::decode(extension).unwrap_or_default().iter() {
-        refer(Reference::Key(subject, key));
         refer(Reference::Pair(subject, key, value));
     }
 }

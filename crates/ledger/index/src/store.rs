@@ -3,7 +3,6 @@
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 
@@ -47,6 +46,8 @@ pub(crate) struct Shared {
 pub(crate) struct State {
     /// Runs in memory that begin before this number are being stored, and stay as they are.
     pub(crate) frozen: u64,
+    /// How many entries are durable for sure: of others nothing is stored.
+    pub(crate) settled: u64,
     /// How the merging thread is to end.
     pub(crate) end: Option<End>,
     /// Why it ended by itself.
@@ -77,9 +78,11 @@ impl Shared {
         self.state.lock()
     }
 
-    /// Waits until merging is not far behind.
-    pub(crate) fn lock_with_room(&self) -> Result<MutexGuard<'_, State>, IndexError> {
+    /// Waits until merging is not far behind. So many entries are durable.
+    pub(crate) fn lock_with_room(&self, settled: u64) -> Result<MutexGuard<'_, State>, IndexError> {
         let mut state = self.lock();
+        state.settled = settled;
+        self.notify();
         loop {
             if let Some(failure) = &state.failure {
                 return Err(IndexError::Stopped(failure.clone()));
@@ -116,18 +119,5 @@ impl Shared {
         self.notify();
         drop(before);
         Ok(())
-    }
-
-    /// Waits until so many entries are indexed, or for so long. Says whether they are.
-    pub(crate) fn wait_covers(&self, entries: u64, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.lock();
-        while self.view().covers < entries {
-            if state.failure.is_some() || self.changed.wait_until(&mut state, deadline).timed_out()
-            {
-                return self.view().covers >= entries;
-            }
-        }
-        true
     }
 }

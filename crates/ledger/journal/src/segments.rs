@@ -135,7 +135,11 @@ impl Spare {
             return;
         }
         let thread = thread::Builder::new().name("journal-spare".to_owned());
-        match thread.spawn(move || zeroed(&*disk, bytes, &stop)) {
+        let prepare = move || {
+            background::give_way();
+            zeroed(&*disk, bytes, &stop)
+        };
+        match thread.spawn(prepare) {
             Ok(thread) => self.state = State::Preparing(thread),
             Err(error) => warn!(%error, "the next segment could not be prepared"),
         }

@@ -22,6 +22,9 @@ const KEPT: usize = 2;
 /// How much is read or written at a time.
 const PART: usize = 1 << 20;
 
+/// How much is written until it is synced: blocks that are synced meanwhile wait behind no more.
+const SYNCED: usize = 8 << 20;
+
 /// The snapshots in a folder, the newest two of them.
 ///
 /// # Format
@@ -94,7 +97,7 @@ impl Snapshots {
         content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<()> {
         let file = self.disk.create(name)?;
-        let sink = Sink { file: &*file, offset: 0, hash: Xxh3Default::new() };
+        let sink = Sink { file: &*file, offset: 0, unsynced: 0, hash: Xxh3Default::new() };
         let mut to = BufWriter::with_capacity(PART, sink);
         to.write_all(&header(entries))?;
         content(&mut to)?;
@@ -140,6 +143,8 @@ impl Read for Snapshot {
 struct Sink<'a> {
     file: &'a dyn File,
     offset: u64,
+    /// Bytes since the last sync.
+    unsynced: usize,
     hash: Xxh3Default,
 }
 
@@ -148,6 +153,11 @@ impl Write for Sink<'_> {
         self.file.write_at(bytes, self.offset)?;
         self.hash.update(bytes);
         self.offset += bytes.len() as u64;
+        self.unsynced += bytes.len();
+        if self.unsynced >= SYNCED {
+            self.file.sync()?;
+            self.unsynced = 0;
+        }
         Ok(bytes.len())
     }
 

@@ -22,24 +22,29 @@ const EFFECTIVE_AT: usize = 78;
 const HOLD: usize = 86;
 const EXTERNAL_ID: usize = 102;
 
+#[inline]
 fn put<const N: usize>(bytes: &mut EntryBytes, at: usize, value: [u8; N]) {
     bytes[at..at + N].copy_from_slice(&value);
 }
 
+#[inline]
 fn get<const N: usize>(bytes: &EntryBytes, at: usize) -> [u8; N] {
     let mut value = [0; N];
     value.copy_from_slice(&bytes[at..at + N]);
     value
 }
 
+#[inline]
 fn get_u16(bytes: &EntryBytes, at: usize) -> u16 {
     u16::from_le_bytes(get(bytes, at))
 }
 
+#[inline]
 fn get_u32(bytes: &EntryBytes, at: usize) -> u32 {
     u32::from_le_bytes(get(bytes, at))
 }
 
+#[inline]
 fn get_u64(bytes: &EntryBytes, at: usize) -> u64 {
     u64::from_le_bytes(get(bytes, at))
 }
@@ -52,41 +57,49 @@ pub mod peek {
     };
 
     /// Its kind, if it is one.
+    #[inline]
     pub fn kind(bytes: &EntryBytes) -> Option<Kind> {
         Kind::from_number(bytes[KIND])
     }
 
     /// Number of its tenant.
+    #[inline]
     pub fn tenant(bytes: &EntryBytes) -> u32 {
         get_u32(bytes, TENANT)
     }
 
     /// Number of its id.
+    #[inline]
     pub fn id(bytes: &EntryBytes) -> u128 {
         u128::from_be_bytes(get(bytes, ID))
     }
 
     /// Length of its extension.
+    #[inline]
     pub fn extension(bytes: &EntryBytes) -> u16 {
         get_u16(bytes, EXTENSION)
     }
 
     /// Its amount.
+    #[inline]
     pub fn amount(bytes: &EntryBytes) -> u64 {
         get_u64(bytes, AMOUNT)
     }
 
     /// When it was created.
+    #[inline]
     pub fn created_at(bytes: &EntryBytes) -> Timestamp {
         Timestamp::from_nanos(get_u64(bytes, CREATED_AT))
     }
 
     /// Of a transfer that settles a hold: which.
+    #[inline]
     pub fn hold(bytes: &EntryBytes) -> TransferId {
         TransferId::from_bytes(get(bytes, HOLD))
     }
 
     /// The caller's own reference.
+    #[inline]
     pub fn external_id(bytes: &EntryBytes) -> ExternalId {
         ExternalId::from_bytes(get(bytes, EXTERNAL_ID))
     }
@@ -240,6 +253,7 @@ impl Entry {
 
 impl Transfer {
     /// Writes its bytes on disk. Whatever stood there is overwritten.
+    #[inline]
     pub fn encode(&self, bytes: &mut EntryBytes) {
         debug_assert!(self.kind.is_transfer());
         bytes[KIND] = self.kind as u8;
@@ -267,6 +281,7 @@ impl Transfer {
     ///
     /// # Errors
     /// When they are no transfer, or a hold has more than its timeout where a hold is named.
+    #[inline]
     pub fn decode(bytes: &EntryBytes) -> Result<Self, EntryFault> {
         let kind = Kind::from_number(bytes[KIND]).filter(|kind| kind.is_transfer());
         let kind = kind.ok_or(EntryFault::Kind(bytes[KIND]))?;

@@ -81,6 +81,7 @@ pub enum Kind {
 
 impl Kind {
     /// The kind of that number.
+    #[inline]
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Plain,

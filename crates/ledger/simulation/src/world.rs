@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use book::{Block, Book, Lookup, NewAccounts, Outcome, Past, PastError, Transfers};
+use book::{Block, Book, Copied, Lookup, NewAccounts, Outcome, Past, PastError, Transfers};
 use index::Index;
 use journal::{Disk, FileJournal, Journal, JournalError, Snapshots};
 use proof::{
@@ -78,8 +78,10 @@ pub(crate) struct Sealed {
     pub(crate) block: Block,
     /// The key that signed it.
     pub(crate) key: PublicKey,
-    /// The state after it and the tail of the chain there, if it is to be saved.
-    saved: Option<(book::Snapshot, Tail)>,
+    /// The tail of the chain there, if the state after it is to be saved.
+    tail: Option<Tail>,
+    /// The state, once it is copied.
+    copied: Option<Copied>,
 }
 
 impl Sealed {
@@ -139,7 +141,8 @@ impl World {
     /// # Panics
     /// When no block is open.
     pub(crate) fn execute(&mut self, batch: &Batch) -> Result<Vec<Outcome>, PastError> {
-        let Self { book, open, sealed, reader, .. } = self;
+        self.copy(1);
+        let Self { book, open, sealed, reader, lookup, .. } = self;
         let block = open.as_mut().expect("a block is open");
         let past = Known { reader: reader.clone(), sealed };
         let mut outcomes = Vec::new();
@@ -159,6 +162,7 @@ impl World {
                 for new in items {
                     transfers.push(new.transfer, &metadata(&new.metadata));
                 }
+                lookup.look_ahead(batch.tenant, &mut transfers);
                 book.create_transfers(block, batch.tenant, &transfers, &past, &mut outcomes)?;
             }
         }
@@ -204,22 +208,39 @@ impl World {
         if let Some(named) = self.named.take() {
             self.sealer.rotate(named);
         }
-        let saved = save.then(|| (self.book.snapshot(), self.sealer.tail().clone()));
-        self.sealed.push_back(Sealed { header, block, key, saved });
+        let tail = save.then(|| self.sealer.tail().clone());
+        if save {
+            self.copy(usize::MAX);
+            self.book.begin_snapshot();
+        }
+        self.sealed.push_back(Sealed { header, block, key, tail, copied: None });
         self.sealed.back()
     }
 
-    /// Writes the next complete block and indexes it, then saves the snapshot that was taken of it.
-    pub(crate) fn append(&mut self) -> Result<Option<Sealed>, JournalError> {
-        let Some(sealed) = self.sealed.front() else { return Ok(None) };
-        let Sealed { header, block, saved, .. } = sealed;
-        self.journal.append(header, &block.bytes)?;
-        self.index.add(&sealed.view(), &block.effects).expect("the index has all before");
-        if let Some((snapshot, tail)) = saved {
-            // Without one the next start takes longer, no more.
-            drop(self.save(snapshot, tail));
+    /// Goes on with the snapshot that is being taken.
+    fn copy(&mut self, chunks: usize) {
+        if let Some(copied) = self.book.copy(chunks) {
+            let mut saved = self.sealed.iter_mut().rev().filter(|sealed| sealed.tail.is_some());
+            saved.next().expect("its block waits for it").copied = Some(copied);
         }
-        Ok(self.sealed.pop_front())
+    }
+
+    /// Indexes and writes the next complete block, then saves the snapshot that was taken of it.
+    pub(crate) fn append(&mut self) -> Result<Option<Sealed>, JournalError> {
+        if self.sealed.front().is_some_and(|sealed| sealed.tail.is_some()) {
+            self.copy(usize::MAX);
+        }
+        let Some(sealed) = self.sealed.front() else { return Ok(None) };
+        let Sealed { header, block, .. } = sealed;
+        self.index.add(&sealed.view(), &block.effects).expect("the index has all before");
+        self.journal.append(header, &block.bytes)?;
+        let mut sealed = self.sealed.pop_front();
+        let saved = sealed.as_mut().and_then(|it| it.tail.take().zip(it.copied.take()));
+        if let Some((tail, copied)) = saved {
+            // Without one the next start takes longer, no more.
+            drop(self.save(&copied.finish(), &tail));
+        }
+        Ok(sealed)
     }
 
     fn save(&self, snapshot: &book::Snapshot, tail: &Tail) -> io::Result<()> {

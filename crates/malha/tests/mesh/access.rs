@@ -20,7 +20,7 @@ use crate::support::{Dev, SERVICES, body, client, eventually, text};
 /// L-06, B-46
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_and_the_hasty_are_turned_away() {
-    let dev = Dev::start_with("gateway.tokens.leeway = '0s'").await;
+    let dev = Dev::start_with("gateway.issuers = [{ issuer = 'malha', audiences = ['malha'], keys = 'mesh', leeway = '0s' }]").await;
     let ada = dev.edge.register("ada").await;
 
     let anonymous = dev.edge.get("/transactions").await.unwrap();

@@ -44,11 +44,6 @@ impl Jwk {
             e,
         }
     }
-
-    /// Whether the key is meant to verify RS256 signatures.
-    pub(crate) fn is_rs256(&self) -> bool {
-        self.kty == "RSA" && self.key_use == "sig" && self.alg == "RS256"
-    }
 }
 
 /// The keys could not be read. The message is for logs, without secrets.
@@ -59,7 +54,7 @@ pub struct KeyError(pub String);
 /// Where a verifier reads the keys in use.
 #[async_trait]
 pub trait KeySource: Send + Sync + 'static {
-    /// Reads all keys in use. Called from a task of its own, at most every five seconds.
+    /// Reads all keys in use. Called from a task of its own, one at a time, at most once a second.
     async fn fetch(&self) -> Result<Vec<Jwk>, KeyError>;
 }
 

@@ -3,6 +3,7 @@
 //! Every message with `buf.validate` rules implements [`Validate`]; what a method or field
 //! asks for beyond its types is read with [`policy`].
 
+pub mod codec;
 pub mod policy;
 
 #[allow(

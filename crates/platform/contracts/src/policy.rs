@@ -25,6 +25,7 @@ const EDGE: &str = "gateway";
 
 /// Policy of one method, ready to be enforced.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the contract")]
 pub struct MethodPolicy {
     /// Whose authority a call needs.
     pub access: Access,
@@ -115,13 +116,19 @@ impl From<WireMethodPolicy> for MethodPolicy {
 /// Policy of the method at a gRPC path such as `/malha.payments.v1.PaymentsService/GetTransaction`,
 /// or `None` for methods that are not ours, such as health and reflection.
 pub fn method(path: &str) -> Option<&'static MethodPolicy> {
-    static POLICIES: LazyLock<HashMap<String, MethodPolicy>> = LazyLock::new(|| {
-        let methods =
-            crate::pool().services().flat_map(|service| service.methods().collect::<Vec<_>>());
-        methods.filter_map(|method| Some((grpc_path(&method), of_method(&method)?))).collect()
-    });
     POLICIES.get(path)
 }
+
+/// gRPC paths of all methods that have a policy.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    POLICIES.keys().map(String::as_str)
+}
+
+static POLICIES: LazyLock<HashMap<String, MethodPolicy>> = LazyLock::new(|| {
+    let methods =
+        crate::pool().services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    methods.filter_map(|method| Some((grpc_path(&method), of_method(&method)?))).collect()
+});
 
 /// gRPC path of a method: `/package.Service/Method`.
 pub fn grpc_path(method: &MethodDescriptor) -> String {

@@ -1,68 +1,51 @@
 //! The shape of every layer of the mesh: one async function around the rest of the stack.
+//!
+//! Layers are called by reference and their futures are parts of one: a call costs no allocation
+//! and no clone per layer.
 
-use std::task::{Context, Poll};
-
-use futures::future::BoxFuture;
 use tonic::Status;
 use tonic::body::Body;
-use tower::Service;
 
 /// A gRPC call on the wire.
 pub(crate) type Request = http::Request<Body>;
 /// Its answer: an error of the peer is an answer too, with `grpc-status` in its headers.
 pub(crate) type Response = http::Response<Body>;
 
-/// The rest of the stack, as a layer sees it. Call it with `oneshot`.
-pub(crate) trait Next:
-    Service<Request, Response = Response, Error = Status, Future: Send> + Clone + Send + 'static
-{
-}
-
-impl<S> Next for S where
-    S: Service<Request, Response = Response, Error = Status, Future: Send> + Clone + Send + 'static
-{
+/// The rest of the stack, as a layer sees it.
+pub(crate) trait Next: Send + Sync + 'static {
+    /// Answers `request`.
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response, Status>> + Send;
 }
 
 /// What a layer does.
-pub(crate) trait Around: Clone + Send + 'static {
+pub(crate) trait Around: Send + Sync + 'static {
     /// Answers `request`, as a rule by calling `next`.
     fn around(
-        self,
+        &self,
         request: Request,
-        next: impl Next,
+        next: &impl Next,
     ) -> impl Future<Output = Result<Response, Status>> + Send;
 }
 
-/// Makes a tower layer of what a layer does.
-#[derive(Clone)]
+/// Makes a tower layer of what a layer does: `ServiceBuilder` puts stacks together.
 pub(crate) struct Layer<A>(pub(crate) A);
 
-impl<A: Clone, S> tower::Layer<S> for Layer<A> {
-    type Service = Layered<A, S>;
+impl<A: Clone, N> tower::Layer<N> for Layer<A> {
+    type Service = Layered<A, N>;
 
-    fn layer(&self, next: S) -> Self::Service {
+    fn layer(&self, next: N) -> Self::Service {
         Layered { around: self.0.clone(), next }
     }
 }
 
 /// A layer with the rest of the stack inside it.
-#[derive(Clone)]
-pub(crate) struct Layered<A, S> {
+pub(crate) struct Layered<A, N> {
     around: A,
-    next: S,
+    next: N,
 }
 
-impl<A: Around, S: Next> Service<Request> for Layered<A, S> {
-    type Response = Response;
-    type Error = Status;
-    type Future = BoxFuture<'static, Result<Response, Status>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        // What is inside is made ready by the `oneshot` that calls it.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        Box::pin(self.around.clone().around(request, self.next.clone()))
+impl<A: Around, N: Next> Next for Layered<A, N> {
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response, Status>> + Send {
+        self.around.around(request, &self.next)
     }
 }

@@ -106,7 +106,7 @@ impl Default for Limits {
 }
 
 /// When a circuit breaker opens and closes. Each upstream has one.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BreakerConfig {
     /// Failures in a row that open it. Default: 10.
@@ -144,7 +144,7 @@ impl Default for BreakerConfig {
 ///
 /// Only methods whose contract says `retry_safe` are repeated; a call that surely did not leave the
 /// process is repeated for any method.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryConfig {
     /// Times a call is sent at most, the first included. Default: 3.

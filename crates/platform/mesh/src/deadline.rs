@@ -10,7 +10,7 @@ use tokio::time::Instant;
 pub(crate) struct Deadline(pub(crate) Instant);
 
 /// Time that the caller still gives the call: at most eight digits and a unit.
-pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+pub const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 const VALUE_MAX: u128 = 99_999_999;
 
@@ -33,20 +33,40 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Writes the header in the finest unit that fits: never longer than `timeout`, and off by less
-/// than a hundred-thousandth of it.
+/// Writes the header.
 pub(crate) fn write(headers: &mut HeaderMap, timeout: Duration) {
+    headers.insert(GRPC_TIMEOUT, value(timeout));
+}
+
+/// The header in the finest unit that fits: never longer than `timeout`, and off by less than a
+/// hundred-thousandth of it.
+///
+/// It is marked sensitive: no two are the same, so that none belongs into the compression table.
+pub fn value(timeout: Duration) -> HeaderValue {
     let units = [
-        (timeout.as_nanos(), 'n'),
-        (timeout.as_micros(), 'u'),
-        (timeout.as_millis(), 'm'),
-        (u128::from(timeout.as_secs()), 'S'),
+        (timeout.as_nanos(), b'n'),
+        (timeout.as_micros(), b'u'),
+        (timeout.as_millis(), b'm'),
+        (u128::from(timeout.as_secs()), b'S'),
     ];
     let fits = units.into_iter().find(|(value, _)| *value <= VALUE_MAX);
-    let (value, unit) = fits.unwrap_or((VALUE_MAX, 'S'));
-    if let Ok(value) = HeaderValue::from_str(&format!("{value}{unit}")) {
-        headers.insert(GRPC_TIMEOUT, value);
+    let (mut value, unit) = fits.unwrap_or((VALUE_MAX, b'S'));
+    let mut text = [b'0'; 9];
+    let mut start = text.len() - 1;
+    text[start] = unit;
+    loop {
+        start -= 1;
+        // A digit; it fits.
+        text[start] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
     }
+    let written = HeaderValue::from_bytes(&text[start..]);
+    let mut value = written.unwrap_or(HeaderValue::from_static("0n"));
+    value.set_sensitive(true);
+    value
 }
 
 #[cfg(test)]

@@ -41,9 +41,9 @@ pub enum MeshError {
     /// What the service cannot do without has failed, see [`Service::fatal`](crate::Service::fatal).
     #[error("{0}")]
     Fatal(String),
-    /// The listener failed for good.
+    /// The threads that serve could not be started.
     #[error("cannot serve: {0}")]
-    Serve(#[from] tonic::transport::Error),
+    Serve(#[from] std::io::Error),
 }
 
 /// A dependency that is away or busy is asked again after this long.

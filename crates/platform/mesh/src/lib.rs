@@ -28,8 +28,25 @@ mod spiffe;
 mod tls;
 pub mod wire;
 
+/// The circuit breaker of an upstream.
+pub mod breaker {
+    pub use crate::client::breaker::{Breaker, BreakerState, Permit, is_fault};
+}
+
+/// Where the endpoints of an upstream are, and which two to compare.
+pub mod endpoints {
+    pub use crate::client::balance::two_of;
+    pub use crate::client::resolve::{Resolved, follow};
+}
+
+/// The time of a call on the wire.
+pub mod timeout {
+    pub use crate::deadline::{GRPC_TIMEOUT, value};
+}
+
 pub use client::breaker::BreakerState;
 pub use client::channel::Channel;
+pub use client::dial::Dial;
 pub use client::status::{EndpointStatus, UpstreamStatus};
 pub use config::{BreakerConfig, Config, Limits, RetryConfig};
 pub use context::Context;

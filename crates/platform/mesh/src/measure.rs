@@ -1,10 +1,13 @@
 //! Metrics of one call, on either end.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
 
+use auth::TenantId;
 use contracts::policy;
 use http::HeaderMap;
-use metrics::{Gauge, SharedString, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Label, SharedString, counter, gauge, histogram};
+use parking_lot::RwLock;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -31,45 +34,88 @@ pub(crate) const CLIENT: End = End {
     in_flight: "malha_rpc_client_in_flight",
 };
 
-/// A call being measured. It is counted when dropped; one that is dropped early was cancelled.
-pub(crate) struct Measure {
+/// Metrics of the calls of one service, on one end.
+pub(crate) struct Meters {
     end: End,
-    /// Service that measures.
-    service: SharedString,
-    method: SharedString,
-    tenant: SharedString,
-    code: Code,
-    started: Instant,
-    in_flight: Gauge,
+    service: Arc<str>,
+    /// Of each method of a contract, once it is called.
+    methods: HashMap<&'static str, OnceLock<Arc<Meter>>>,
 }
 
-impl Measure {
+/// Metrics of the calls of one method: their names are looked up once, not with every call.
+struct Meter {
+    requests_name: &'static str,
+    service: SharedString,
+    method: SharedString,
+    in_flight: Gauge,
+    duration: Histogram,
+    requests: RwLock<HashMap<(Code, Option<TenantId>), Counter>>,
+}
+
+/// A call being measured. It is counted when dropped; one that is dropped early was cancelled.
+pub(crate) struct Measure {
+    meter: Arc<Meter>,
+    tenant: Option<TenantId>,
+    code: Code,
+    started: Instant,
+}
+
+impl Meters {
+    pub(crate) fn new(end: End, service: &Arc<str>) -> Self {
+        let methods = policy::paths().map(|path| (path, OnceLock::new())).collect();
+        Self { end, service: Arc::clone(service), methods }
+    }
+
     /// Begins with a call of the gRPC path `path`.
-    pub(crate) fn start(end: End, service: &Arc<str>, path: &str) -> Self {
+    pub(crate) fn start(&self, path: &str) -> Measure {
+        let meter = || Arc::new(Meter::new(&self.end, &self.service, path));
+        let known = self.methods.get(path).map(|known| Arc::clone(known.get_or_init(meter)));
+        let meter = known.unwrap_or_else(meter);
+        meter.in_flight.increment(1);
+        Measure { meter, tenant: None, code: Code::Cancelled, started: Instant::now() }
+    }
+}
+
+impl Meter {
+    fn new(end: &End, service: &Arc<str>, path: &str) -> Self {
         let service = SharedString::from_shared(Arc::clone(service));
         let method = SharedString::from_shared(label(path).into());
-        let in_flight =
-            gauge!(end.in_flight, "service" => service.clone(), "method" => method.clone());
-        in_flight.increment(1);
+        let labels =
+            || [Label::new("service", service.clone()), Label::new("method", method.clone())];
         Self {
-            end,
+            requests_name: end.requests,
+            in_flight: gauge!(end.in_flight, labels().iter()),
+            duration: histogram!(end.duration, labels().iter()),
+            requests: RwLock::default(),
             service,
             method,
-            tenant: SharedString::const_str(""),
-            code: Code::Cancelled,
-            started: Instant::now(),
-            in_flight,
         }
     }
 
+    fn count(&self, code: Code, tenant: Option<TenantId>) {
+        if let Some(counter) = self.requests.read().get(&(code, tenant)) {
+            return counter.increment(1);
+        }
+        let (service, method) = (self.service.clone(), self.method.clone());
+        let label = tenant.map(|tenant| tenant.to_string()).unwrap_or_default();
+        let counter = counter!(
+            self.requests_name,
+            "service" => service, "method" => method, "code" => name(code), "tenant" => label
+        );
+        counter.increment(1);
+        self.requests.write().insert((code, tenant), counter);
+    }
+}
+
+impl Measure {
     /// The call ended with `code`.
     pub(crate) fn ended(&mut self, code: Code) {
         self.code = code;
     }
 
     /// The call touched the data of `tenant`.
-    pub(crate) fn tenant(&mut self, tenant: String) {
-        self.tenant = tenant.into();
+    pub(crate) fn tenant(&mut self, tenant: TenantId) {
+        self.tenant = Some(tenant);
     }
 
     /// Milliseconds since the start, as logs show them.
@@ -80,16 +126,9 @@ impl Measure {
 
 impl Drop for Measure {
     fn drop(&mut self) {
-        let (service, method) = (self.service.clone(), self.method.clone());
-        let (tenant, code) = (self.tenant.clone(), name(self.code));
-        self.in_flight.decrement(1);
-        histogram!(self.end.duration, "service" => service.clone(), "method" => method.clone())
-            .record(self.started.elapsed().as_secs_f64());
-        counter!(
-            self.end.requests,
-            "service" => service, "method" => method, "code" => code, "tenant" => tenant
-        )
-        .increment(1);
+        self.meter.in_flight.decrement(1);
+        self.meter.duration.record(self.started.elapsed().as_secs_f64());
+        self.meter.count(self.code, self.tenant);
     }
 }
 

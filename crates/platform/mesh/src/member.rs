@@ -8,6 +8,7 @@ use std::time::Duration;
 use auth::{TokenVerifier, VerifierConfig};
 use clock::Clock;
 use parking_lot::Mutex;
+use rustls::pki_types::InvalidDnsNameError;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -17,6 +18,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
 
 use crate::client::channel::Channel;
+use crate::client::dial::Dial;
 use crate::client::status::UpstreamStatus;
 use crate::client::upstream::Upstream;
 use crate::config::Config;
@@ -83,6 +85,15 @@ impl Mesh {
     /// The way to `upstream`. Nothing is connected before the first call.
     pub fn channel(&self, upstream: &str) -> Channel {
         self.member.upstream(upstream).channel()
+    }
+
+    /// How `member` is reached, for a caller that makes its own connections.
+    ///
+    /// # Errors
+    /// When no member can have that name.
+    pub fn dial(&self, member: &str) -> Result<Dial, InvalidDnsNameError> {
+        let names = self.member.config.endpoints.get(member).cloned().unwrap_or_default();
+        Dial::new(member, names, Arc::clone(&self.member.identity))
     }
 
     /// The keys that verify users' tokens, as identity publishes them.

@@ -80,6 +80,13 @@ impl Config {
 #[serde(transparent)]
 pub struct Password(pub(crate) String);
 
+impl Password {
+    /// The text itself, for who logs in with it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 impl From<&str> for Password {
     fn from(password: &str) -> Self {
         Self(password.into())

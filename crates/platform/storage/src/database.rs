@@ -65,6 +65,13 @@ impl Database {
         self.begin_with("BEGIN; SET LOCAL malha.worker = 'on'".into()).await
     }
 
+    /// A connection outside any transaction, for statements that need no other and no tenant. Each
+    /// is committed by itself, in one round trip. Unlike those that begin a transaction, it may turn
+    /// out to have died while it was idle.
+    pub async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
+        self.acquire().await
+    }
+
     /// Asks the server for a sign of life.
     pub async fn ping(&self) -> Result<(), Error> {
         // First: our own look must not count as use.

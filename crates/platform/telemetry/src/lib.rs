@@ -37,7 +37,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use config::{Config, Format};
 pub use metrics::render_metrics;
-pub use trace::{extract, inject, trace_id};
+pub use trace::{DRAWN, export_ratio, extract, inject, trace_id};
 
 use format::Style;
 use log::LogLayer;
@@ -92,6 +92,7 @@ pub fn init(config: &Config, service_name: &str) -> Result<Guard, TelemetryError
     let (subscriber, guard) = assemble(config, service_name, style, stdout)?;
     subscriber.try_init().map_err(|_| TelemetryError::AlreadyStarted)?;
     metrics::install();
+    trace::exported(config);
     Ok(guard)
 }
 

@@ -1,18 +1,20 @@
 //! Trace context between hops, and the export of spans.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TracerProvider};
+use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
-    BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider, SpanData, SpanExporter as Export,
+    BatchSpanProcessor, Sampler, SamplingResult, SdkTracer, SdkTracerProvider, ShouldSample,
+    SpanData, SpanExporter as Export,
 };
 use tokio::runtime::{Builder, Runtime};
 use tracing::{Span, Subscriber};
@@ -23,6 +25,23 @@ use crate::{Config, TelemetryError};
 
 /// Longest time of one export; spans queue meanwhile, and are dropped when the queue is full.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Name of the field by which a span that begins a trace says that it was drawn for export already:
+/// whoever begins very many traces draws first, and makes no span for the others.
+pub const DRAWN: &str = "sampling.drawn";
+
+static EXPORT_RATIO: OnceLock<f64> = OnceLock::new();
+
+/// Share of new traces that is exported; `None` when no span is, for there is no collector.
+pub fn export_ratio() -> Option<f64> {
+    EXPORT_RATIO.get().copied()
+}
+
+pub(crate) fn exported(config: &Config) {
+    if !config.otlp_endpoint.is_empty() {
+        let _ = EXPORT_RATIO.set(config.sample_ratio);
+    }
+}
 
 /// Writes the current span as `traceparent` (and `tracestate`) into the headers of an outgoing
 /// call. Does nothing outside a span.
@@ -116,13 +135,33 @@ pub(crate) fn provider(
         .with_service_name(service_name.to_owned())
         .with_attribute(KeyValue::new("service.namespace", "malha"))
         .build();
-    let root = Sampler::TraceIdRatioBased(config.sample_ratio);
+    let root = Root(Sampler::TraceIdRatioBased(config.sample_ratio));
     let provider = SdkTracerProvider::builder()
         .with_span_processor(BatchSpanProcessor::builder(exporter).build())
         .with_sampler(Sampler::ParentBased(Box::new(root)))
         .with_resource(resource)
         .build();
     Ok((provider, Some(runtime)))
+}
+
+/// Decides about spans that begin a trace.
+#[derive(Clone, Debug)]
+struct Root(Sampler);
+
+impl ShouldSample for Root {
+    fn should_sample(
+        &self,
+        parent: Option<&Context>,
+        trace: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let drawn = attributes.iter().any(|attribute| attribute.key.as_str() == DRAWN);
+        let sampler = if drawn { &Sampler::AlwaysOn } else { &self.0 };
+        sampler.should_sample(parent, trace, name, kind, attributes, links)
+    }
 }
 
 /// An exporter that says once when its collector goes away, and once when it is back.

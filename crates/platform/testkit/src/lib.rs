@@ -22,6 +22,7 @@
 
 mod database;
 mod directory;
+pub mod greeter;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

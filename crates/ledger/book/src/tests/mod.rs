@@ -311,8 +311,8 @@ fn facts(book: &Book) -> impl PartialEq + std::fmt::Debug + use<> {
         });
         segments.collect::<Vec<_>>()
     };
-    let mut fates = book.holds.fates.0.clone();
-    fates.truncate(fates.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1));
+    let mut fates: Vec<_> = book.holds.fates.0.iter().copied().collect();
+    fates.truncate(fates.iter().rposition(|row| *row != 0).map_or(0, |last| last + 1));
     let creations = book.accounts.creations.read().unwrap().clone();
     (
         (book.entries, book.last, book.tenants.read().unwrap().clone()),

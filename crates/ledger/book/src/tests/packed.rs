@@ -29,6 +29,29 @@ fn packed_transfers_are_those_that_are_pushed_one_by_one() {
     assert_eq!(Transfers::from_bytes(&[], &[]), Ok(Transfers::default()));
 }
 
+/// What was looked up before leads to other accounts now, or to none: a row was taken back and
+/// given to another, and an account came later.
+#[test]
+fn what_was_looked_up_long_before_need_not_be_right() {
+    let mut bench = Bench::new();
+    let mut before = bench.fork();
+    before.open(account(60));
+    let mut transfers = Transfers::default();
+    for (number, credit) in [(1, 60), (2, 61), (3, 62)] {
+        transfers.push(transfer(number, OUTSIDE, credit, 5), &Metadata::default());
+    }
+    before.book.lookup().look_ahead(tenant(0), &mut transfers);
+    bench.open(account(61));
+    bench.open(account(60));
+
+    let (mut outcomes, past) = (Vec::new(), &bench.past);
+    let (book, block) = (&mut bench.book, &mut bench.block);
+    book.create_transfers(block, tenant(0), &transfers, past, &mut outcomes).unwrap();
+    assert!(outcomes[..2].iter().all(Outcome::is_created));
+    assert_eq!(outcomes[2], refused(TransferStatus::CreditAccountNotFound));
+    assert_eq!([60, 61].map(|account| bench.balances(account)), [[0, 0, 0, 5]; 2]);
+}
+
 #[test]
 fn bytes_that_are_no_transfers_are_refused_with_the_item_named() {
     let (entries, extensions) = packed();

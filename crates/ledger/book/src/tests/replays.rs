@@ -55,11 +55,16 @@ fn blocks_done_again_give_the_same_effects_and_the_same_book() {
 fn a_snapshot_is_read_as_it_was_while_the_book_went_on() {
     let mut bench = bench();
     let snapshot = bench.book.snapshot();
+    bench.book.begin_snapshot();
     let mut before = Vec::new();
     snapshot.write(&mut before).unwrap();
     bench.accept(brief_hold(50, 10, 1));
     bench.open(account(60));
     let mut after = Vec::new();
+    let copied = (0..20).find_map(|_| bench.book.copy(1)).unwrap();
+    copied.finish().write(&mut after).unwrap();
+    assert_eq!(before, after);
+    after.clear();
     snapshot.write(&mut after).unwrap();
     assert_eq!(before, after);
     assert_eq!((snapshot.entries(), snapshot.accounts()), (bench.block.first, 4));

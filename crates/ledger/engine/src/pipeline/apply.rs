@@ -1,14 +1,15 @@
 //! Applies calls to the book, a block at a time.
 
-use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, SyncSender};
+use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, SyncSender, TryRecvError};
 use std::time::Duration;
 
-use book::{Book, Past, PastError};
+use book::{Book, Copied, Past, PastError};
 use clock::Clock;
 use proof::EntryBytes;
 use tracing::error;
 
-use super::{Answer, Applied, Command, Work, now};
+use super::finish::Finish;
+use super::{Answers, Applied, Command, Work, now};
 use crate::checkpoint::Request;
 use crate::progress::Progress;
 
@@ -18,6 +19,10 @@ const BLOCK_ENTRIES: usize = 8_189;
 /// Longest time until an idle ledger looks for holds that have ended: a clock may jump.
 const EXPIRY_POLL: Duration = Duration::from_secs(1);
 
+/// Entries of a block for each of which a chunk more of a snapshot is copied after it: some 0.06 ms
+/// for what takes 0.4.
+const ENTRIES_PER_CHUNK: usize = 1_024;
+
 /// The thread that owns the book.
 pub(super) struct Applier {
     book: Book,
@@ -26,6 +31,8 @@ pub(super) struct Applier {
     snapshot_every: u64,
     /// Entries since the last snapshot that was written.
     unsaved: u64,
+    /// Who waits for the snapshot that is being taken, if one is.
+    copying: Option<Sender<Copied>>,
     /// A call that the last block had no room for.
     left: Option<Command>,
 }
@@ -46,15 +53,20 @@ impl Applier {
         snapshot_every: u64,
         unsaved: u64,
     ) -> Self {
-        Self { book, past, clock, snapshot_every, unsaved, left: None }
+        Self { book, past, clock, snapshot_every, unsaved, copying: None, left: None }
     }
 
     /// Applies calls until it is told to stop or nobody takes its blocks.
-    pub(super) fn run(mut self, commands: &Receiver<Command>, to_seal: &SyncSender<Applied>) {
+    pub(super) fn run(
+        mut self,
+        commands: &Receiver<Command>,
+        finish: &Finish,
+        to_seal: &SyncSender<Applied>,
+    ) {
         while let Ok(next) = self.receive(commands) {
             match self.block(next, commands) {
                 Ok(Building { applied, is_last, .. }) => {
-                    if to_seal.send(applied).is_err() || is_last {
+                    if !finish.take(applied, to_seal) || is_last {
                         return;
                     }
                 }
@@ -70,6 +82,13 @@ impl Applier {
     fn receive(&mut self, commands: &Receiver<Command>) -> Result<Option<Command>, RecvError> {
         if self.left.is_some() {
             return Ok(self.left.take());
+        }
+        while self.copying.is_some() {
+            match commands.try_recv() {
+                Ok(command) => return Ok(Some(command)),
+                Err(TryRecvError::Empty) => self.copy(1),
+                Err(TryRecvError::Disconnected) => return Err(RecvError),
+            }
         }
         let Some(expiry) = self.book.next_expiry() else {
             return commands.recv().map(Some);
@@ -88,7 +107,7 @@ impl Applier {
         commands: &Receiver<Command>,
     ) -> Result<Building, PastError> {
         let block = self.book.begin(now(&self.clock));
-        let applied = Applied { block, answers: Vec::new(), key: None, checkpoint: None };
+        let applied = Applied { block, answers: Answers::default(), key: None, checkpoint: None };
         let mut building = Building { applied, is_closed: false, is_last: false };
         while let Some(command) = next {
             if !building.applied.block.has_room(command.work.room()) {
@@ -110,20 +129,20 @@ impl Applier {
         match work {
             Work::Transfers(tenant, batch, reply) => {
                 book.create_transfers(block, tenant, &batch, past, &mut outcomes)?;
-                answers.push(Answer::Outcomes(reply, outcomes));
+                answers.outcomes.push((reply, outcomes));
             }
             Work::Accounts(tenant, batch, reply) => {
                 book.create_accounts(block, tenant, &batch, past, &mut outcomes)?;
-                answers.push(Answer::Outcomes(reply, outcomes));
+                answers.outcomes.push((reply, outcomes));
             }
             Work::Amendments(tenant, batch, reply) => {
                 book.amend_accounts(block, tenant, &batch, &mut outcomes);
-                answers.push(Answer::Outcomes(reply, outcomes));
+                answers.outcomes.push((reply, outcomes));
             }
             Work::Rotate(new, public, reply) => {
                 book.record_key(block, public);
                 *key = Some(new);
-                answers.push(Answer::Done(reply));
+                answers.done.push(reply);
                 building.is_closed = true;
             }
             Work::Checkpoint(reply) => {
@@ -133,7 +152,7 @@ impl Applier {
             Work::Record(computed) => {
                 let number = book.entries();
                 book.record_checkpoint(block, computed.entries, computed.accounts, computed.root);
-                answers.push(Answer::Recorded(computed, number));
+                answers.recorded.push((computed, number));
             }
             Work::Stop => {
                 *checkpoint = (self.unsaved > 0).then(Request::last);
@@ -143,18 +162,37 @@ impl Applier {
         Ok(())
     }
 
-    /// Takes the snapshot that was asked for, or that is due.
+    /// Begins the snapshot that was asked for, or that is due, and goes on with it in steps, so that
+    /// no call waits for all of it.
     fn save(&mut self, building: &mut Building) {
         let Applied { block, checkpoint, .. } = &mut building.applied;
         self.unsaved += block.len() as u64;
+        self.copy(1 + block.len() / ENTRIES_PER_CHUNK);
         if checkpoint.is_none() && self.unsaved >= self.snapshot_every {
             *checkpoint = Some(Request::due());
         }
         if let Some(request) = checkpoint {
-            request.take(&self.book);
+            // One at a time.
+            self.copy(usize::MAX);
+            self.book.begin_snapshot();
+            self.copying = Some(request.await_copy());
             if request.is_saved() {
                 self.unsaved = 0;
             }
+        }
+        if building.is_last {
+            self.copy(usize::MAX);
+        }
+    }
+
+    /// Copies so much more for the snapshot that is being taken.
+    fn copy(&mut self, chunks: usize) {
+        if let Some(to) = &self.copying
+            && let Some(copied) = self.book.copy(chunks)
+        {
+            // Whoever no longer waits does not need it.
+            drop(to.send(copied));
+            self.copying = None;
         }
     }
 }

@@ -1,32 +1,35 @@
 //! Hashes and signs blocks.
 
-use std::sync::mpsc::{Receiver, SyncSender};
-
 use book::Block;
 use proof::{Header, Sealer, Tiles};
 
 use super::{Applied, Sealed};
 
-/// Seals blocks until there are no more or nobody takes them.
-pub(super) fn run(
-    sealer: &mut Sealer,
-    nodes: &Tiles,
-    applied: &Receiver<Applied>,
-    to_write: &SyncSender<Sealed>,
-) {
-    for Applied { mut block, answers, key, checkpoint } in applied {
+/// What seals.
+pub(super) struct Seal {
+    sealer: Sealer,
+    nodes: Tiles,
+}
+
+impl Seal {
+    pub(super) fn new(sealer: Sealer, nodes: Tiles) -> Self {
+        Self { sealer, nodes }
+    }
+
+    /// Seals the next block.
+    pub(super) fn seal(&mut self, applied: Applied) -> Sealed {
+        let Applied { mut block, answers, key, checkpoint } = applied;
+        let sealer = &mut self.sealer;
         let header = (!block.is_empty()).then(|| {
             let signed_by = sealer.public().clone();
-            (seal(sealer, nodes, &mut block), signed_by)
+            (seal(sealer, &self.nodes, &mut block), signed_by)
         });
         // The block that names the next key is signed with the one before.
         if let Some(key) = key {
             sealer.rotate(*key);
         }
         let checkpoint = checkpoint.map(|request| (request, sealer.tail().clone()));
-        if to_write.send(Sealed { header, block, answers, checkpoint }).is_err() {
-            return;
-        }
+        Sealed { header, block, answers, checkpoint }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Makes blocks durable, gives their answers, and indexes them.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
 use book::Block;
@@ -8,71 +9,80 @@ use journal::Journal;
 use proof::{Kind, peek};
 use tracing::{error, warn};
 
-use super::{Answer, Durable, Sealed};
+use super::{Answers, Indexable, Sealed};
+use crate::answers;
 use crate::checkpoint::{Checkpoints, Taken};
 use crate::progress::Progress;
 
-/// The thread that owns the journal.
+/// What owns the journal.
 pub(super) struct Writer {
+    /// None after the first failure.
+    journal: Option<Box<dyn Journal>>,
     progress: Progress,
     checkpoints: Checkpoints,
-    to_index: SyncSender<Durable>,
+    to_index: SyncSender<Indexable>,
     to_checkpoint: Sender<Taken>,
 }
 
 impl Writer {
     pub(super) fn new(
+        journal: Box<dyn Journal>,
         progress: &Progress,
         checkpoints: &Checkpoints,
-        to_index: SyncSender<Durable>,
+        to_index: SyncSender<Indexable>,
         to_checkpoint: Sender<Taken>,
     ) -> Self {
         let (progress, checkpoints) = (progress.clone(), checkpoints.clone());
-        Self { progress, checkpoints, to_index, to_checkpoint }
+        Self { journal: Some(journal), progress, checkpoints, to_index, to_checkpoint }
     }
 
-    /// Writes blocks until there are no more, or until the first failure.
-    pub(super) fn run(self, mut journal: Box<dyn Journal>, sealed: &Receiver<Sealed>) {
-        for Sealed { header, block, answers, checkpoint } in sealed {
-            if let Some((header, key)) = &header {
-                if let Err(error) = journal.append(header, &block.bytes) {
-                    error!(%error, "the journal failed: the ledger stops for good");
-                    return self.progress.stop(&error.to_string());
-                }
-                self.progress.set_durable(header, key);
+    /// Writes a block and gives its answers. False when the ledger cannot go on.
+    pub(super) fn write(&mut self, sealed: Sealed) -> bool {
+        let Sealed { header, block, answers, checkpoint } = sealed;
+        if let Some((header, key)) = header {
+            // Indexed while it is written: the sooner what it says can be found.
+            let block = Arc::new(block);
+            let indexable = Indexable { header: header.clone(), block: Arc::clone(&block) };
+            let Some(mut journal) = self.journal.take() else { return false };
+            if self.to_index.send(indexable).is_err() {
+                return false;
             }
-            for answer in answers {
-                self.answer(answer);
+            if let Err(error) = journal.append(&header, &block.bytes) {
+                error!(%error, "the journal failed: the ledger stops for good");
+                self.progress.stop(&error.to_string());
+                return false;
             }
-            let is_indexed = header
-                .is_none_or(|(header, _)| self.to_index.send(Durable { header, block }).is_ok());
-            let is_taken = checkpoint.is_none_or(|(request, tail)| {
-                self.to_checkpoint.send(Taken { request, tail }).is_ok()
-            });
-            if !is_indexed || !is_taken {
-                return;
-            }
+            self.journal = Some(journal);
+            self.progress.set_durable(&header, &key);
         }
-        if let Err(error) = journal.close() {
+        self.answer(answers);
+        checkpoint
+            .is_none_or(|(request, tail)| self.to_checkpoint.send(Taken { request, tail }).is_ok())
+    }
+
+    fn answer(&self, answers: Answers) {
+        let Answers { outcomes, done, recorded } = answers;
+        answers::give(outcomes);
+        for reply in done {
+            // A caller that no longer waits is no concern of ours.
+            let _ = reply.send(());
+        }
+        for (computed, number) in recorded {
+            self.checkpoints.publish(computed, number);
+        }
+    }
+
+    /// Closes the journal, unless it failed.
+    pub(super) fn close(&mut self) {
+        if let Some(Err(error)) = self.journal.take().map(Journal::close) {
             warn!(%error, "the journal could not be closed: the next start looks at its end again");
-        }
-    }
-
-    fn answer(&self, answer: Answer) {
-        // A caller that no longer waits is no concern of ours.
-        match answer {
-            Answer::Outcomes(reply, outcomes) => drop(reply.send(outcomes)),
-            Answer::Done(reply) => {
-                let _ = reply.send(());
-            }
-            Answer::Recorded(computed, number) => self.checkpoints.publish(computed, number),
         }
     }
 }
 
-/// Indexes durable blocks until there are no more.
-pub(super) fn index(mut index: Index, durable: &Receiver<Durable>, progress: &Progress) {
-    for Durable { header, block } in durable {
+/// Indexes blocks until there are no more.
+pub(super) fn index(mut index: Index, blocks: &Receiver<Indexable>, progress: &Progress) {
+    for Indexable { header, block } in blocks {
         measure(&block);
         let end = header.end();
         if let Err(error) = super::index_block(&mut index, header, &block) {
@@ -80,6 +90,10 @@ pub(super) fn index(mut index: Index, durable: &Receiver<Durable>, progress: &Pr
             return progress.stop(&error.to_string());
         }
         progress.set_indexed(end);
+    }
+    if index.covers() > progress.durable() {
+        // The journal failed at the last one, which must not be stored.
+        return;
     }
     if let Err(error) = index.close() {
         warn!(%error, "the index could not be closed: the next start rebuilds a part of it");

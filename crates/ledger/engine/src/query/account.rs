@@ -44,7 +44,7 @@ impl View<'_> {
     pub(super) fn account_now(&self, found: Found) -> Result<AccountView, QueryError> {
         let Found { row, number, account, metadata } = found;
         let balances = self.balances_before(row, self.end)?;
-        let amended = self.reader.index.amended(row, self.end)?;
+        let amended = self.index(self.end)?.amended(row, self.end)?;
         let is_closed = amended.is_some_and(|amended| amended.is_closed);
         let overdraft = amended.map_or(account.overdraft, |amended| amended.overdraft);
         Ok(AccountView { row, number, account, metadata, balances, is_closed, overdraft })
@@ -62,8 +62,8 @@ impl View<'_> {
             AsOf::Created(time) => self.balances_before(row, self.end_at(time)?)?,
             AsOf::Effective(time) => {
                 let created = self.end_at(time)?;
-                let posted =
-                    |side| self.reader.index.effective_posted(row, side, created, time, self.end);
+                let index = self.index(self.end)?;
+                let posted = |side| index.effective_posted(row, side, created, time, self.end);
                 Balances {
                     debits_posted: posted(index::Side::Debit)?,
                     credits_posted: posted(index::Side::Credit)?,
@@ -75,7 +75,7 @@ impl View<'_> {
     }
 
     fn balances_before(&self, row: u32, before: u64) -> Result<Balances, QueryError> {
-        Ok(self.reader.index.balances(row, before)?.into())
+        Ok(self.index(before)?.balances(row, before)?.into())
     }
 
     /// The state of the account of a row after the first `entries`, of whatever tenant.
@@ -86,7 +86,7 @@ impl View<'_> {
             return Err(QueryError::Unreadable(format!("entry {number} is no account")));
         };
         let balances = self.balances_before(row, entries)?;
-        let amended = self.reader.index.amended(row, entries)?;
+        let amended = self.index(entries)?.amended(row, entries)?;
         Ok(AccountState {
             tenant: account.tenant,
             id: account.id,

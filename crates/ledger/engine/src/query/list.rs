@@ -21,7 +21,7 @@ impl View<'_> {
         let Some(Found { row, .. }) = self.account(id)? else { return Ok(None) };
         let (range, direction) = (self.range(filter)?, direction(filter.order));
         let mut page = Page::empty();
-        for change in self.reader.index.history(row, range, direction)? {
+        for change in self.index(range.end)?.history(row, range, direction)? {
             let index::Change { number, balances } = change?;
             let (at, transfer) = match self.entry(number)? {
                 (Entry::Transfer(it), metadata) => {
@@ -124,7 +124,7 @@ impl View<'_> {
     /// none when it names an account that does not exist.
     fn candidates(&self, subject: Subject, filter: &Filter) -> Result<Option<Numbers>, QueryError> {
         let (range, direction) = (self.range(filter)?, direction(filter.order));
-        let index = &self.reader.index;
+        let index = self.index(range.end)?;
         let mut lists = Vec::new();
         if let Some(id) = filter.account {
             let Some(Found { row, .. }) = self.account(id)? else { return Ok(None) };

@@ -45,8 +45,8 @@ impl View<'_> {
 
     fn hold_state(&self, number: u64, id: TransferId) -> Result<HoldState, QueryError> {
         let (reference, later) = (Reference::Settled(id), number..self.end);
-        let settled =
-            self.reader.index.referring(self.tenant, reference, later, Direction::Ascending);
+        let index = self.index(later.end)?;
+        let settled = index.referring(self.tenant, reference, later, Direction::Ascending);
         for number in settled {
             match self.entry(number?)?.0 {
                 Entry::Expiry(expiry) if (expiry.tenant, expiry.hold) == (self.tenant, id) => {

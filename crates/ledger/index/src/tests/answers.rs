@@ -187,19 +187,6 @@ fn missing_entries_are_refused_and_known_ones_are_skipped() {
 }
 
 #[test]
-fn a_reader_waits_until_entries_are_indexed() {
-    let folder = tempfile::tempdir().unwrap();
-    let (world, mut index) = (World::new(71, 50, 20), open(folder.path()));
-    let reader = index.reader();
-    assert!(!reader.wait(1, Duration::from_millis(5)));
-    thread::scope(|scope| {
-        let waits = scope.spawn(|| reader.wait(world.entries(), Duration::from_mins(1)));
-        world.add_all(&mut index);
-        assert!(waits.join().unwrap());
-    });
-}
-
-#[test]
 fn adding_ends_when_runs_cannot_be_stored() {
     let folder = tempfile::tempdir().unwrap();
     let (world, mut index) = (World::new(81, 200, 20), open(folder.path()));

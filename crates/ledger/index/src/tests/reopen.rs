@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use super::answers::check;
 use super::world::{Random, World};
@@ -66,6 +68,18 @@ fn killed_index_has_what_was_stored() {
     let covers = index.covers();
     check(&world, &index.reader(), covers, &mut Random(2));
     check_after_adding(&mut index, &world);
+}
+
+/// A block is added while it is written: only when the next one comes is it durable for sure.
+#[test]
+fn newest_block_is_not_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (world, mut index) = (World::new(104, 120, 40).in_one_block(60), open(folder.path()));
+    world.add_all(&mut index);
+    thread::sleep(Duration::from_millis(50));
+    drop(index);
+    let covers = open(folder.path()).covers();
+    assert!(covers > 0 && covers < world.entries());
 }
 
 /// The journal may begin with a block of which the index has a part.

@@ -243,7 +243,6 @@ impl World {
             pairs.insert(KEYS[self.random.place(3)], VALUES[self.random.place(3)]);
         }
         for (key, value) in &pairs {
-            self.refers(tenant, Reference::Key(subject, key), number);
             self.refers(tenant, Reference::Pair(subject, key, value), number);
         }
         Metadata::new(pairs).unwrap().bytes().to_vec()
@@ -326,7 +325,6 @@ pub(super) fn references() -> Vec<(u32, Reference<'static>)> {
             let id = |id: u128| (tenant, Reference::ExternalId(subject, id.into()));
             all.extend((1..4).map(id));
             for key in KEYS {
-                all.push((tenant, Reference::Key(subject, key)));
                 all.extend(VALUES.map(|value| (tenant, Reference::Pair(subject, key, value))));
             }
         }

@@ -21,8 +21,8 @@ const SETTINGS: &str = "
     identity.key_encryption_key = '.malha/identity.key'
     payments.customer_cash = true
     gateway.tls = { certificate = '.malha/certs/edge.pem', key = '.malha/certs/edge.key' }
-    gateway.rate_limits.default = [{ requests = 4000000000, per = '1m' }]
-    gateway.rate_limits.auth = [{ requests = 4000000000, per = '1m' }]
+    gateway.rate_limits.classes.default = [{ requests = 60000000, per = '1m' }]
+    gateway.rate_limits.classes.auth = [{ requests = 60000000, per = '1m' }]
 ";
 
 /// A mesh of processes over one database, each of which a test may end and start again. All end

@@ -8,8 +8,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tonic::{Code, Status, transport};
 
-use crate::around::{Request, Response};
+use crate::around::{Next, Request, Response};
 use crate::client::endpoint::Endpoint;
+use crate::client::resolve::Resolved;
 use crate::client::status::EndpointStatus;
 use crate::config::Limits;
 use crate::error::{Unsent, deadline_exceeded, mark_unsent, mesh_status};
@@ -23,7 +24,7 @@ pub(crate) struct Endpoints {
     /// `None` until the names were resolved for the first time.
     list: watch::Sender<Option<Arc<[Arc<Endpoint>]>>>,
     /// Wakes the resolver: what it found last may be outdated.
-    pub(super) failed: Notify,
+    failed: Notify,
 }
 
 impl Endpoints {
@@ -37,25 +38,8 @@ impl Endpoints {
         })
     }
 
-    /// Replaces the addresses. Endpoints that stay keep their connection.
-    pub(super) fn set(&self, addresses: &[SocketAddr]) {
-        self.list.send_modify(|list| {
-            let old = list.take().unwrap_or_default();
-            let keep = |address: &SocketAddr| {
-                let known = old.iter().find(|endpoint| endpoint.address == *address);
-                known.cloned().unwrap_or_else(|| Arc::new(self.endpoint(*address)))
-            };
-            *list = Some(addresses.iter().map(keep).collect());
-        });
-    }
-
     fn endpoint(&self, address: SocketAddr) -> Endpoint {
         Endpoint::new(&self.upstream, address, &self.identity, &self.limits)
-    }
-
-    /// Whether the names have been resolved, now or at any time before.
-    pub(super) fn is_known(&self) -> bool {
-        self.list.borrow().as_ref().is_some_and(|list| !list.is_empty())
     }
 
     pub(super) fn statuses(&self) -> Vec<EndpointStatus> {
@@ -70,7 +54,7 @@ impl Endpoints {
     }
 
     /// Sends a call to one of the endpoints.
-    pub(super) async fn send(self: Arc<Self>, request: Request) -> Result<Response, Status> {
+    async fn send(&self, request: Request) -> Result<Response, Status> {
         let mut known = self.list.subscribe();
         let list = match known.wait_for(Option::is_some).await {
             Ok(list) => list.clone().unwrap_or_default(),
@@ -107,6 +91,34 @@ impl Endpoints {
     }
 }
 
+impl Resolved for Endpoints {
+    /// Endpoints that stay keep their connection.
+    fn set(&self, addresses: &[SocketAddr]) {
+        self.list.send_modify(|list| {
+            let old = list.take().unwrap_or_default();
+            let keep = |address: &SocketAddr| {
+                let known = old.iter().find(|endpoint| endpoint.address == *address);
+                known.cloned().unwrap_or_else(|| Arc::new(self.endpoint(*address)))
+            };
+            *list = Some(addresses.iter().map(keep).collect());
+        });
+    }
+
+    fn is_known(&self) -> bool {
+        self.list.borrow().as_ref().is_some_and(|list| !list.is_empty())
+    }
+
+    fn outdated(&self) -> &Notify {
+        &self.failed
+    }
+}
+
+impl Next for Arc<Endpoints> {
+    fn call(&self, request: Request) -> impl Future<Output = Result<Response, Status>> + Send {
+        self.send(request)
+    }
+}
+
 fn unreachable(reason: &str, message: &str) -> Status {
     mark_unsent(mesh_status(Code::Unavailable, reason, message), Unsent::Unreachable)
 }
@@ -125,7 +137,7 @@ fn choose(list: &[Arc<Endpoint>]) -> Option<Arc<Endpoint>> {
 }
 
 /// Two indices below `count`, different where they can be.
-fn two_of(count: usize) -> Option<[usize; 2]> {
+pub fn two_of(count: usize) -> Option<[usize; 2]> {
     match count {
         0 => None,
         1 => Some([0, 0]),

@@ -5,7 +5,6 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tonic::Status;
-use tower::ServiceExt;
 
 use crate::around::{Around, Next, Request, Response};
 use crate::context::{Context, header};
@@ -15,7 +14,7 @@ use crate::deadline::{self, Deadline};
 pub(super) struct Carry;
 
 impl Around for Carry {
-    async fn around(self, mut request: Request, next: impl Next) -> Result<Response, Status> {
+    async fn around(&self, mut request: Request, next: &impl Next) -> Result<Response, Status> {
         let context = Context::find();
         if let Some(deadline) = deadline(&request, context.as_ref()) {
             request.extensions_mut().insert(Deadline(deadline));
@@ -24,7 +23,7 @@ impl Around for Carry {
             write(context, request.headers_mut());
         }
         telemetry::inject(request.headers_mut());
-        next.oneshot(request).await
+        next.call(request).await
     }
 }
 

@@ -1,13 +1,14 @@
 //! The way to one upstream, as generated clients take it.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use futures::future::BoxFuture;
 use tonic::Status;
 use tower::Service;
-use tower::util::BoxCloneSyncService;
 
-use crate::around::{Request, Response};
+use crate::around::{Next, Request, Response};
 
 /// The way to one upstream: `LedgerServiceClient::new(mesh.channel("ledger"))`.
 ///
@@ -15,26 +16,37 @@ use crate::around::{Request, Response};
 /// that nothing is lost on the way through a generated client.
 #[derive(Clone)]
 pub struct Channel {
-    stack: BoxCloneSyncService<Request, Response, Status>,
+    stack: Arc<dyn Stack>,
+}
+
+/// All layers to an upstream, whatever they are.
+trait Stack: Send + Sync {
+    fn send(self: Arc<Self>, request: Request) -> BoxFuture<'static, Result<Response, Status>>;
+}
+
+impl<N: Next> Stack for N {
+    fn send(self: Arc<Self>, request: Request) -> BoxFuture<'static, Result<Response, Status>> {
+        Box::pin(async move { self.call(request).await })
+    }
 }
 
 impl Channel {
-    pub(super) fn new(stack: BoxCloneSyncService<Request, Response, Status>) -> Self {
-        Self { stack }
+    pub(super) fn new(stack: impl Next) -> Self {
+        Self { stack: Arc::new(stack) }
     }
 }
 
 impl Service<Request> for Channel {
     type Response = Response;
     type Error = Status;
-    type Future = <BoxCloneSyncService<Request, Response, Status> as Service<Request>>::Future;
+    type Future = BoxFuture<'static, Result<Response, Status>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        self.stack.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        self.stack.call(request)
+        Arc::clone(&self.stack).send(request)
     }
 }
 

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
-use tower::ServiceExt;
 
 use crate::around::{Around, Next, Request, Response};
 use crate::deadline::{self, Deadline};
@@ -18,17 +17,15 @@ const HOP_COST: Duration = Duration::from_millis(2);
 pub(super) struct Hop;
 
 impl Around for Hop {
-    async fn around(self, mut request: Request, next: impl Next) -> Result<Response, Status> {
+    async fn around(&self, mut request: Request, next: &impl Next) -> Result<Response, Status> {
         let Some(&Deadline(deadline)) = request.extensions().get() else {
-            return next.oneshot(request).await;
+            return next.call(request).await;
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let Some(left) = left.checked_sub(HOP_COST).filter(|left| !left.is_zero()) else {
             return Err(mark_unsent(deadline_exceeded(), Unsent::HeldBack));
         };
         deadline::write(request.headers_mut(), left);
-        timeout_at(deadline, next.oneshot(request))
-            .await
-            .unwrap_or_else(|_| Err(deadline_exceeded()))
+        timeout_at(deadline, next.call(request)).await.unwrap_or_else(|_| Err(deadline_exceeded()))
     }
 }

@@ -1,14 +1,15 @@
 //! Calls other services of the mesh.
 
-mod balance;
+pub(crate) mod balance;
 pub(crate) mod breaker;
 mod carry;
 pub(crate) mod channel;
 mod circuit;
+pub(crate) mod dial;
 mod endpoint;
 mod hop;
 mod observe;
-mod resolve;
+pub(crate) mod resolve;
 mod retry;
 pub(crate) mod status;
 pub(crate) mod upstream;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use tower::ServiceBuilder;
 
-use crate::around::{Layer, Next, Request};
+use crate::around::{Layer, Next};
 use crate::config::RetryConfig;
 
 use balance::Endpoints;
@@ -35,12 +36,10 @@ fn layers(
     retry: &RetryConfig,
     breaker: &Arc<Breaker>,
     endpoints: &Arc<Endpoints>,
-) -> impl Next + Sync + use<> {
-    let endpoints = Arc::clone(endpoints);
-    let send = tower::service_fn(move |request: Request| Arc::clone(&endpoints).send(request));
+) -> impl Next + use<> {
     ServiceBuilder::new()
         // Outside of all: one span and one count per call, however often it is sent.
-        .layer(Layer(Observe { service: Arc::clone(service), upstream: Arc::clone(upstream) }))
+        .layer(Layer(Observe::new(service, upstream)))
         // Inside the span, which it names to the callee; outside of retries, whose attempts share
         // one deadline.
         .layer(Layer(Carry))
@@ -50,5 +49,5 @@ fn layers(
         .layer(Layer(Circuit { breaker: Arc::clone(breaker), upstream: Arc::clone(upstream) }))
         // Last before the wire: tells the callee the time that is left now.
         .layer(Layer(Hop))
-        .service(send)
+        .service(Arc::clone(endpoints))
 }

@@ -3,22 +3,29 @@
 use std::sync::Arc;
 
 use tonic::Status;
-use tower::ServiceExt;
 use tracing::Instrument;
 
 use crate::around::{Around, Next, Request, Response};
-use crate::measure::{self, Measure, name};
+use crate::measure::{self, Meters, name};
 
 #[derive(Clone)]
 pub(super) struct Observe {
-    pub(super) service: Arc<str>,
-    pub(super) upstream: Arc<str>,
+    service: Arc<str>,
+    upstream: Arc<str>,
+    meters: Arc<Meters>,
+}
+
+impl Observe {
+    pub(super) fn new(service: &Arc<str>, upstream: &Arc<str>) -> Self {
+        let meters = Arc::new(Meters::new(measure::CLIENT, service));
+        Self { service: Arc::clone(service), upstream: Arc::clone(upstream), meters }
+    }
 }
 
 impl Around for Observe {
-    async fn around(self, request: Request, next: impl Next) -> Result<Response, Status> {
+    async fn around(&self, request: Request, next: &impl Next) -> Result<Response, Status> {
         let path = request.uri().path();
-        let mut measure = Measure::start(measure::CLIENT, &self.service, path);
+        let mut measure = self.meters.start(path);
         let span = tracing::info_span!(
             "call",
             otel.name = path,
@@ -26,7 +33,7 @@ impl Around for Observe {
             service = &*self.service,
             upstream = &*self.upstream,
         );
-        let result = next.oneshot(request).instrument(span.clone()).await;
+        let result = next.call(request).instrument(span.clone()).await;
 
         let code = measure::code(&result);
         measure.ended(code);

@@ -11,7 +11,6 @@ use metrics::{Counter, counter};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
-use tower::ServiceExt;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::around::{Around, Next, Request, Response};
@@ -60,10 +59,10 @@ impl Retry {
 }
 
 impl Around for Retry {
-    async fn around(self, request: Request, next: impl Next) -> Result<Response, Status> {
+    async fn around(&self, request: Request, next: &impl Next) -> Result<Response, Status> {
         let policy = policy::method(request.uri().path());
         let Some(policy) = policy.filter(|policy| !policy.client_streaming) else {
-            return next.oneshot(request).await;
+            return next.call(request).await;
         };
         let deadline = request.extensions().get().map(|&Deadline(deadline)| deadline);
         let (parts, body) = request.into_parts();
@@ -73,7 +72,7 @@ impl Around for Retry {
         self.budget.deposit();
         loop {
             let attempt = Request::from_parts(parts.clone(), whole(&body));
-            let result = next.clone().oneshot(attempt).await;
+            let result = next.call(attempt).await;
             let delay = delays.next().filter(|_| is_worth_repeating(&result, policy));
             let Some(delay) = delay.filter(|delay| self.may_repeat(*delay, deadline)) else {
                 return if outcome_unknown {

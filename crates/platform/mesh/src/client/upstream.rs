@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use metrics::gauge;
 use tokio_util::task::AbortOnDropHandle;
-use tower::util::BoxCloneSyncService;
 
 use crate::client::balance::Endpoints;
 use crate::client::breaker::Breaker;
@@ -34,17 +34,13 @@ impl Upstream {
     ) -> Self {
         let name: Arc<str> = name.into();
         let endpoints = Endpoints::new(Arc::clone(&name), identity, &config.limits);
-        let breaker = Breaker::new(service, Arc::clone(&name), config.breaker.clone());
+        let labels = [("service", service.to_string()), ("upstream", name.to_string())];
+        let gauge = gauge!("malha_mesh_breaker_state", &labels);
+        let breaker = Breaker::new(Arc::clone(&name), config.breaker.clone(), gauge);
         let names = config.endpoints.get(&*name).cloned().unwrap_or_default();
         let resolver = follow(&endpoints, names, config.limits.resolve_interval);
         let stack = layers(service, &name, &config.retry, &breaker, &endpoints);
-        Self {
-            name,
-            endpoints,
-            breaker,
-            channel: Channel::new(BoxCloneSyncService::new(stack)),
-            _resolver: resolver,
-        }
+        Self { name, endpoints, breaker, channel: Channel::new(stack), _resolver: resolver }
     }
 
     pub(crate) fn channel(&self) -> Channel {

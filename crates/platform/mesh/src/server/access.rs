@@ -9,7 +9,6 @@ use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderName};
 use tonic::{Code, Status};
-use tower::ServiceExt;
 use tracing::Span;
 
 use crate::around::{Around, Next, Request, Response};
@@ -17,7 +16,7 @@ use crate::context::{Context, header, token_missing};
 use crate::deadline::Deadline;
 use crate::error::{DOMAIN, detailed, mesh_status};
 use crate::measure::is_open;
-use crate::server::listen::Peer;
+use crate::server::connection::Peer;
 use crate::server::observe::TenantSeen;
 
 /// When a call may come back that found the keys of identity out of reach.
@@ -29,7 +28,7 @@ const KEYS_RETRY: Duration = Duration::from_secs(1);
 pub(super) struct AdmitCaller;
 
 impl Around for AdmitCaller {
-    async fn around(self, request: Request, next: impl Next) -> Result<Response, Status> {
+    async fn around(&self, request: Request, next: &impl Next) -> Result<Response, Status> {
         let path = request.uri().path();
         let caller = caller(request.extensions());
         match policy::method(path) {
@@ -41,7 +40,7 @@ impl Around for AdmitCaller {
                 return Err(mesh_status(Code::Unimplemented, "METHOD_UNKNOWN", message));
             }
         }
-        next.oneshot(request).await
+        next.call(request).await
     }
 }
 
@@ -62,16 +61,16 @@ pub(super) struct AdmitUser {
 }
 
 impl Around for AdmitUser {
-    async fn around(self, request: Request, next: impl Next) -> Result<Response, Status> {
+    async fn around(&self, request: Request, next: &impl Next) -> Result<Response, Status> {
         let Some(policy) = policy::method(request.uri().path()) else {
-            return next.oneshot(request).await;
+            return next.call(request).await;
         };
         let (parts, body) = request.into_parts();
         let token = bearer(&parts.headers)?;
         let principal = self.principal(token.as_deref(), policy, caller(&parts.extensions)).await?;
         let context = context(&parts, token, principal)?;
         record(&context, &parts);
-        context.scope(next.oneshot(Request::from_parts(parts, body))).await
+        context.scope(next.call(Request::from_parts(parts, body))).await
     }
 }
 

@@ -1,75 +1,61 @@
 //! Accepts connections of mesh members.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::Connected;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::around::Next;
 use crate::config::Limits;
+use crate::server::connection::{self, Peer};
+use crate::server::cores::{Cores, Place};
 use crate::spiffe;
 use crate::tls::Identity;
-
-/// Connections that finished their handshake and wait to be served.
-const READY_MAX: usize = 64;
 
 /// Pause after an accept that failed, as it does when the process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The member at the other end, proved by its certificate.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer(pub(crate) Arc<str>);
-
-/// Accepts members on `listener`, in a task that ends with `stop` or with the stream. Connections
-/// that are still open when `kill` is cancelled break.
-pub(crate) fn members(
-    listener: TcpListener,
-    identity: Arc<Identity>,
-    limits: &Limits,
-    stop: CancellationToken,
-    kill: CancellationToken,
-) -> ReceiverStream<io::Result<MemberStream>> {
-    let (sender, receiver) = mpsc::channel(READY_MAX);
-    let door = Door {
-        identity,
-        timeout: limits.handshake_timeout,
-        handshakes: Arc::new(Semaphore::new(limits.handshakes_max.get() as usize)),
-        kill,
-        sender,
-    };
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = door.sender.closed() => {}
-            () = door.accept_all(&listener) => {}
-        }
-    });
-    ReceiverStream::new(receiver)
+/// Lets members in, and to the stack that answers their calls.
+pub(super) struct Door<N> {
+    pub(super) identity: Arc<Identity>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) cores: Cores,
+    pub(super) stack: Arc<N>,
+    pub(super) connections: TaskTracker,
+    /// Nobody else is let in.
+    pub(super) stop: CancellationToken,
+    /// Connections end when their calls have.
+    pub(super) closing: CancellationToken,
+    /// Connections break.
+    pub(super) kill: CancellationToken,
 }
 
-struct Door {
-    identity: Arc<Identity>,
-    timeout: Duration,
-    handshakes: Arc<Semaphore>,
-    kill: CancellationToken,
-    sender: mpsc::Sender<io::Result<MemberStream>>,
-}
+impl<N: Next> Door<N> {
+    /// Accepts members on `listener` until `stop`.
+    pub(super) async fn open(&self, listener: TcpListener) {
+        self.stop.run_until_cancelled(self.accept_all(&listener)).await;
+    }
 
-impl Door {
+    /// Asks all members to leave, and waits until they have.
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        self.connections.close();
+        self.connections.wait().await;
+    }
+
     async fn accept_all(&self, listener: &TcpListener) {
-        while let Ok(permit) = Arc::clone(&self.handshakes).acquire_owned().await {
-            let socket = match listener.accept().await {
-                Ok((socket, _)) => socket,
+        let handshakes = Arc::new(Semaphore::new(self.limits.handshakes_max.get() as usize));
+        while let Ok(permit) = Arc::clone(&handshakes).acquire_owned().await {
+            // Out of the runtime that accepts it, into the one that will serve it.
+            let socket = match listener.accept().await.and_then(|(socket, _)| socket.into_std()) {
+                Ok(socket) => socket,
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept connections");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -77,96 +63,47 @@ impl Door {
                 }
             };
             // One slow peer must not keep the others waiting.
-            let handshake = timeout(self.timeout, handshake(socket, Arc::clone(&self.identity)));
-            let (sender, kill) = (self.sender.clone(), self.kill.clone());
-            tokio::spawn(async move {
-                match handshake.await {
-                    Ok(Ok((stream, peer))) => {
-                        drop(permit);
-                        // Fails when the server stopped meanwhile.
-                        let _ = sender.send(Ok(MemberStream::new(stream, peer, kill))).await;
-                    }
-                    Ok(Err(error)) => tracing::warn!(%error, "refused a connection"),
-                    Err(_) => tracing::warn!("refused a connection that was too slow"),
+            let place = self.cores.place();
+            let runtime = place.runtime();
+            self.connections.spawn_on(self.serve(socket, permit, place), &runtime);
+        }
+    }
+
+    /// Lets a member in, and serves it until it leaves.
+    fn serve(
+        &self,
+        socket: std::net::TcpStream,
+        permit: OwnedSemaphorePermit,
+        place: Place,
+    ) -> impl Future<Output = ()> + Send + use<N> {
+        let (identity, limits) = (Arc::clone(&self.identity), Arc::clone(&self.limits));
+        let (stack, stop) = (Arc::clone(&self.stack), self.stop.clone());
+        let (closing, kill) = (self.closing.clone(), self.kill.clone());
+        async move {
+            let _place = place;
+            let handshake = timeout(limits.handshake_timeout, handshake(socket, identity));
+            let Some(shaken) = stop.run_until_cancelled(handshake).await else { return };
+            drop(permit);
+            match shaken {
+                Ok(Ok((stream, peer))) => {
+                    connection::serve(stream, peer, stack, &limits, closing, kill).await;
                 }
-            });
+                Ok(Err(error)) => tracing::warn!(%error, "refused a connection"),
+                Err(_) => tracing::warn!("refused a connection that was too slow"),
+            }
         }
     }
 }
 
 async fn handshake(
-    socket: TcpStream,
+    socket: std::net::TcpStream,
     identity: Arc<Identity>,
 ) -> io::Result<(TlsStream<TcpStream>, Peer)> {
+    let socket = TcpStream::from_std(socket)?;
     socket.set_nodelay(true)?;
     let stream = TlsAcceptor::from(identity.server()).accept(socket).await?;
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let member = certificates.first().and_then(|leaf| spiffe::member(leaf));
     let member = member.ok_or_else(|| io::Error::other("the certificate names no member"))?;
     Ok((stream, Peer(member)))
-}
-
-/// A connection of a member.
-pub(crate) struct MemberStream {
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-    killed: Pin<Box<WaitForCancellationFutureOwned>>,
-}
-
-impl MemberStream {
-    fn new(stream: TlsStream<TcpStream>, peer: Peer, kill: CancellationToken) -> Self {
-        Self { stream, peer, killed: Box::pin(kill.cancelled_owned()) }
-    }
-}
-
-impl Connected for MemberStream {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for MemberStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        // A connection is always being read, so this is where it learns that it has to end.
-        if self.killed.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for MemberStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

@@ -1,14 +1,16 @@
 //! Serves one service to the mesh.
 
 mod access;
+mod connection;
+mod cores;
 mod guard;
 pub(crate) mod health;
 mod listen;
 mod observe;
+mod routes;
 pub(crate) mod service;
 mod tasks;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,10 +18,9 @@ use auth::TokenVerifier;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::service::{Routes, RoutesBuilder};
-use tonic::transport::Server;
+use tokio_util::task::TaskTracker;
 use tonic_reflection::server::Builder;
-use tower::{Layer, ServiceBuilder};
+use tower::ServiceBuilder;
 use tracing::{Instrument, Span};
 
 use crate::around::{self, Next};
@@ -28,9 +29,12 @@ use crate::error::MeshError;
 use crate::tls::Identity;
 
 use access::{AdmitCaller, AdmitUser};
+use cores::Cores;
 use guard::{CatchPanic, Enforce, Shed};
 use health::Health;
+use listen::Door;
 use observe::Observe;
+use routes::Routes;
 use service::{Service, Task};
 
 /// HTTP/2 flow control: bytes under way per call, and per connection.
@@ -46,10 +50,11 @@ fn layers(
     service: &str,
     verifier: TokenVerifier,
     limits: &Limits,
-) -> impl Layer<Routes, Service: Next + Sync> + Clone + use<> {
+    routes: Routes,
+) -> impl Next + use<> {
     ServiceBuilder::new()
         // Outside of all, so that refused calls are traced and counted too.
-        .layer(around::Layer(Observe { service: service.into() }))
+        .layer(around::Layer(Observe::new(service)))
         // Outside of whatever may panic.
         .layer(around::Layer(CatchPanic))
         // Before any work is done for a call that will be turned away.
@@ -60,7 +65,7 @@ fn layers(
         .layer(around::Layer(AdmitCaller))
         // Innermost: what runs inside runs in the context of the call.
         .layer(around::Layer(AdmitUser { verifier: Arc::new(verifier) }))
-        .map_err(|never: Infallible| match never {})
+        .service(routes)
 }
 
 /// Serves until `stop` or until the service cannot go on, then lets the calls in flight finish
@@ -75,36 +80,42 @@ pub(crate) async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), MeshError> {
-    let Service { name, mut routes, mounted, checks, tasks, fatal, .. } = service;
+    let Service { name, mut routes, mounted, checks, tasks, fatal, is_per_core, .. } = service;
     let stop = stop.child_token();
     // Lends its name to the log lines of whatever runs inside.
     let span = tracing::info_span!("service", service = name);
     let health = Arc::new(Health::new(&name, &mounted, checks).await);
-    routes.add_service(health.server());
+    routes.add(health.server());
     add_reflection(&mut routes, &mounted)?;
     let mut background = start_background(tasks, &health, limits.check_interval, &span);
 
     let kill = CancellationToken::new();
     let _kill_when_done = kill.clone().drop_guard();
-    let members = listen::members(listener, identity, limits, stop.clone(), kill);
-    let stopped = async {
-        stop.cancelled().await;
+    let door = Door {
+        identity,
+        limits: Arc::new(limits.clone()),
+        cores: if is_per_core { Cores::all()? } else { Cores::current() },
+        stack: Arc::new(layers(&name, verifier, limits, routes)),
+        connections: TaskTracker::new(),
+        stop: stop.clone(),
+        closing: CancellationToken::new(),
+        kill,
+    };
+    let serving = async {
+        door.open(listener).await;
         background.shutdown().await;
         health.stop().await;
+        door.close().await;
     };
-    let serving = transport(limits)
-        .layer(layers(&name, verifier, limits))
-        .serve_with_incoming_shutdown(routes.routes().prepare(), members, stopped);
     let overdue = async {
         stop.cancelled().await;
         tokio::time::sleep(limits.drain_time).await;
     };
     let work = Box::pin(async {
         tokio::select! {
-            served = serving => served.map_err(MeshError::from),
+            () = serving => {}
             () = overdue => {
                 tracing::warn!("calls still in flight after the drain time are cut off");
-                Ok(())
             }
         }
     });
@@ -114,20 +125,23 @@ pub(crate) async fn serve(
 /// Finishes `work`, which ends soon after `stop`. When `fatal` comes first, it stops the work and
 /// is its error.
 async fn until_fatal(
-    mut work: impl Future<Output = Result<(), MeshError>> + Unpin,
+    mut work: impl Future<Output = ()> + Unpin,
     fatal: impl Future<Output = String>,
     stop: &CancellationToken,
 ) -> Result<(), MeshError> {
     let reason = tokio::select! {
         biased;
-        served = &mut work => return served,
+        () = &mut work => return Ok(()),
         // What is taken down in order may look like a failure.
-        () = stop.cancelled() => return work.await,
+        () = stop.cancelled() => {
+            work.await;
+            return Ok(());
+        }
         reason = fatal => reason,
     };
     tracing::error!(reason, "the service cannot go on");
     stop.cancel();
-    work.await?;
+    work.await;
     Err(MeshError::Fatal(reason))
 }
 
@@ -148,17 +162,8 @@ fn start_background(
     background
 }
 
-fn transport(limits: &Limits) -> Server {
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
-        .max_connection_age(limits.connection_age_max)
-}
-
 /// Describes what is mounted, in both versions of the protocol: tools differ in which they speak.
-fn add_reflection(routes: &mut RoutesBuilder, mounted: &[&'static str]) -> Result<(), MeshError> {
+fn add_reflection(routes: &mut Routes, mounted: &[&'static str]) -> Result<(), MeshError> {
     let builder = || {
         let all = Builder::configure()
             .register_encoded_file_descriptor_set(contracts::DESCRIPTOR_SET)
@@ -166,7 +171,7 @@ fn add_reflection(routes: &mut RoutesBuilder, mounted: &[&'static str]) -> Resul
         let names = mounted.iter().copied().chain(["grpc.health.v1.Health"]);
         names.fold(all, Builder::with_service_name)
     };
-    routes.add_service(builder().build_v1()?);
-    routes.add_service(builder().build_v1alpha()?);
+    routes.add(builder().build_v1()?);
+    routes.add(builder().build_v1alpha()?);
     Ok(())
 }

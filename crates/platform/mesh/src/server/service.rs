@@ -8,18 +8,20 @@ use futures::future::BoxFuture;
 use http::Request;
 use tonic::body::Body;
 use tonic::server::NamedService;
-use tonic::service::{Routes, RoutesBuilder};
 use tower::Service as TowerService;
+
+use crate::server::routes::Routes;
 
 /// A service ready to be served: its gRPC services, its dependencies and its background work.
 pub struct Service {
     pub(crate) name: String,
-    pub(crate) routes: RoutesBuilder,
+    pub(crate) routes: Routes,
     /// gRPC names of what is mounted.
     pub(crate) mounted: Vec<&'static str>,
     pub(crate) checks: Vec<Check>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) verifier: Option<TokenVerifier>,
+    pub(crate) is_per_core: bool,
     /// Resolves, to why, when the service cannot go on.
     pub(crate) fatal: BoxFuture<'static, String>,
 }
@@ -41,11 +43,12 @@ impl Service {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            routes: Routes::builder(),
+            routes: Routes::default(),
             mounted: Vec::new(),
             checks: Vec::new(),
             tasks: Vec::new(),
             verifier: None,
+            is_per_core: false,
             fatal: Box::pin(pending()),
         }
     }
@@ -61,7 +64,7 @@ impl Service {
             + 'static,
         S::Future: Send + 'static,
     {
-        self.routes.add_service(server);
+        self.routes.add(server);
         self.mounted.push(S::NAME);
         self
     }
@@ -91,6 +94,14 @@ impl Service {
     /// Verifies users' tokens with `verifier`, in place of the keys that identity publishes.
     pub fn verifier(mut self, verifier: TokenVerifier) -> Self {
         self.verifier = Some(verifier);
+        self
+    }
+
+    /// Serves each connection on the runtime of one core, in place of the runtime of the process: no
+    /// call is handed from thread to thread. For handlers that neither block nor compute for long,
+    /// as those of a core wait for each other, and that need no sockets of their own.
+    pub fn per_core(mut self) -> Self {
+        self.is_per_core = true;
         self
     }
 

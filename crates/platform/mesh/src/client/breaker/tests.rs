@@ -23,7 +23,7 @@ fn breaker(in_a_row: u32, volume: u32) -> Arc<Breaker> {
         open_time: OPEN_TIME,
         probes: number(3),
     };
-    Breaker::new("payments", "ledger".into(), config)
+    Breaker::new("ledger".into(), config, Gauge::noop())
 }
 
 /// Makes one call per letter: `x` fails, `.` succeeds.

@@ -1,0 +1,56 @@
+//! `malha gateway`: the edge alone, in front of services that need not know Malha.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use clock::Clock;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::process::signals;
+use crate::settings::StandAlone;
+
+/// Put REST and JSON in front of any gRPC service, without a mesh.
+///
+/// The file given with --config says which services (`[gateway.upstreams.NAME]`), where their
+/// contracts come from (`[gateway.contracts]`) and who may call what (`[[gateway.policies]]`).
+#[derive(Args, Debug)]
+pub(crate) struct Gateway {
+    /// Check settings and contracts, print the routes, and end.
+    #[arg(long)]
+    check: bool,
+    /// Print the `OpenAPI` document, and end.
+    #[arg(long, conflicts_with = "check")]
+    openapi: bool,
+}
+
+impl Gateway {
+    pub(crate) async fn run(&self, file: Option<&Path>) -> Result<()> {
+        let settings = StandAlone::load(file)?;
+        if self.check || self.openapi {
+            let preview = ::gateway::Preview::of(&settings.gateway).await?;
+            if self.check {
+                print!("{preview}");
+            } else {
+                println!("{}", preview.openapi());
+            }
+            return Ok(());
+        }
+        if settings.gateway.upstreams.is_empty() {
+            bail!("gateway.upstreams is empty: nothing would answer");
+        }
+        let _telemetry = telemetry::init(&settings.telemetry, "gateway")?;
+        let stop = CancellationToken::new();
+        signals::listen(stop.clone())?;
+        let starting = Box::pin(::gateway::Gateway::bind(settings.gateway, None, Clock::system()));
+        let Some(gateway) = stop.run_until_cancelled(starting).await.transpose()? else {
+            return Ok(());
+        };
+        let shown = |address: Option<_>| address.map(|address| format!("{address:?}"));
+        info!(http = shown(gateway.http()), https = shown(gateway.https()), "ready");
+        gateway.serve(stop).await;
+        info!("stopped");
+        Ok(())
+    }
+}

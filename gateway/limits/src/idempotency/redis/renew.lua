@@ -1,0 +1,11 @@
+-- Keeps a lock for longer, if it is the owner's.
+--
+-- KEYS[1]  as in begin.lua
+-- ARGV     owner, milliseconds that the lock lasts
+-- Returns  1, or 0 when it is the owner's no more.
+
+local found = redis.call('HMGET', KEYS[1], 'owner', 'status_code')
+if found[1] ~= ARGV[1] or found[2] then
+  return 0
+end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])

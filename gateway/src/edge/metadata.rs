@@ -1,0 +1,150 @@
+//! What travels to the upstream with a call: nothing that the client says of itself but its token.
+
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use upstream::{Route, Sticky};
+
+use super::admission::User;
+use super::{Exchange, Worker};
+use crate::names::{CORRELATION_ID, TRACEPARENT};
+use crate::site::Rpc;
+
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const CANARY: HeaderName = HeaderName::from_static("x-canary");
+const CERTIFICATE_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
+const CERTIFICATE_NAMES: HeaderName = HeaderName::from_static("x-client-cert-names");
+
+/// Headers that a call has at most, most of the time: so many are made room for.
+const USUAL: usize = 8;
+
+impl Worker {
+    /// The metadata of a call for `user`.
+    pub(crate) fn metadata(&self, exchange: &Exchange, user: Option<&User>) -> HeaderMap {
+        let mut metadata = HeaderMap::with_capacity(USUAL);
+        let names = &exchange.record.names;
+        metadata.insert(CORRELATION_ID, names.correlation_id.clone());
+        metadata.insert(TRACEPARENT, names.traceparent.clone());
+        if let Some(user) = user {
+            metadata.insert(AUTHORIZATION, user.authorization.clone());
+            for (name, value) in &user.verified.metadata {
+                metadata.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(certificate) = &exchange.peer.certificate
+            && self.edge.settings.tls.clients_forward
+        {
+            metadata.insert(CERTIFICATE_SUBJECT, certificate.subject.clone());
+            metadata.insert(CERTIFICATE_NAMES, certificate.names.clone());
+        }
+        metadata
+    }
+
+    /// What the client says of the endpoint that its call goes to, and how the upstream keeps it.
+    pub(crate) fn way(&self, rpc: &Rpc, headers: &HeaderMap) -> (Route, Option<Sticky>) {
+        let canary = headers.get(CANARY).is_some_and(|value| value == "true");
+        let sticky = self.edge.upstreams.sticky(&rpc.upstream);
+        let kept = sticky.as_ref().and_then(|sticky| cookie(headers, &sticky.cookie));
+        (Route { canary, sticky: kept.map(Into::into) }, sticky)
+    }
+}
+
+/// The cookie that keeps a client at its endpoint.
+pub(crate) fn set_cookie(sticky: &Sticky, value: &str) -> Option<HeaderValue> {
+    let Sticky { cookie, max_age } = sticky;
+    let max_age = max_age.as_secs();
+    let cookie = format!("{cookie}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax");
+    HeaderValue::try_from(cookie).ok()
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let cookies = headers.get_all(COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
+    cookies.flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+        let (key, value) = cookie.split_once('=')?;
+        (key.trim() == name).then(|| value.trim())
+    })
+}
+
+/// Whether a header of a client, over gRPC, goes no further: it speaks of the connection, of the
+/// call, or of who calls, which the edge says itself.
+pub(crate) fn is_kept_back(name: &HeaderName) -> bool {
+    const NAMES: [&str; 26] = [
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "cookie",
+        "expect",
+        "forwarded",
+        "grpc-timeout",
+        "host",
+        "http2-settings",
+        "idempotency-key",
+        "keep-alive",
+        "origin",
+        "proxy-authorization",
+        "proxy-connection",
+        "referer",
+        "te",
+        "traceparent",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "x-canary",
+        "x-correlation-id",
+        "x-grpc-web",
+        "x-real-ip",
+    ];
+    const BEGINNINGS: [&str; 8] = [
+        "x-malha-",
+        "x-user-",
+        "x-tenant",
+        "x-forwarded-",
+        "x-client-cert-",
+        "x-authenticated-",
+        "access-control-",
+        "sec-",
+    ];
+    let name = name.as_str();
+    // A browser's client of gRPC-Web names itself so; it is no identity.
+    name != "x-user-agent"
+        && (NAMES.binary_search(&name).is_ok()
+            || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// K-39: who calls is proved by the token alone.
+    #[test]
+    fn identities_that_clients_claim_are_kept_back() {
+        for name in [
+            "x-user-id",
+            "x-malha-tenant",
+            "x-tenant-id",
+            "x-forwarded-for",
+            "x-forwarded-user",
+            "x-client-cert-subject",
+            "authorization",
+            "x-real-ip",
+            "accept-encoding",
+            "grpc-timeout",
+            "traceparent",
+        ] {
+            assert!(is_kept_back(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["x-request-kind", "trace-bin", "grpc-encoding", "user-agent", "x-user-agent"] {
+            assert!(!is_kept_back(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn one_cookie_is_found_among_others() {
+        let headers = HeaderMap::from_iter([(
+            COOKIE,
+            HeaderValue::from_static("a=1; malha-route=xyz; malha-route-old=2"),
+        )]);
+        assert_eq!(cookie(&headers, "malha-route"), Some("xyz"));
+        assert_eq!(cookie(&headers, "route"), None);
+    }
+}

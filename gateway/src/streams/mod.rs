@@ -1,0 +1,66 @@
+//! Streams of messages over HTTP: lines of JSON, server-sent events, `WebSocket`s.
+//!
+//! A stream has no deadline unless its contract names one. It ends when it was silent for the idle
+//! time, and when the token that it began with expires. The slower side sets the pace: what a client
+//! does not take is not read from the upstream, and the other way round. Once a stream has begun its
+//! status is told; what goes wrong later is its last message.
+
+mod lines;
+mod outcome;
+mod pump;
+mod rest;
+pub(crate) mod websocket;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use upstream::{Receiver, Sender, StreamCall};
+
+use crate::edge::{Asked, Exchange, Worker, refused};
+use crate::problem::Problem;
+use crate::site::Route;
+
+pub(crate) use outcome::{Outcome, Silence, Until};
+pub(crate) use pump::Pump;
+
+impl Worker {
+    /// Opens the call of a stream.
+    pub(crate) async fn open(
+        &self,
+        exchange: &mut Exchange,
+        asked: Asked<'_>,
+    ) -> Result<(Sender, Receiver), Problem> {
+        let Asked { route, head, user, .. } = asked;
+        let policy = &route.rpc.policy;
+        let (way, _) = self.way(&route.rpc, &head.headers);
+        let call = StreamCall {
+            upstream: Arc::clone(&route.rpc.upstream),
+            path: route.rpc.grpc_path.clone(),
+            headers: self.metadata(exchange, user),
+            deadline: policy.deadline.map(|deadline| Instant::now() + deadline),
+            route: way,
+        };
+        match self.calls.stream(call).await {
+            Ok(opened) => Ok(opened),
+            Err(failure) => Err(refused(exchange, route, &failure, false)),
+        }
+    }
+}
+
+/// Waits until the upstream has taken the call, or refused it.
+pub(crate) async fn accepted(
+    exchange: &mut Exchange,
+    route: &Route,
+    receiver: &mut Receiver,
+    pump: Option<&Pump>,
+) -> Result<(), Problem> {
+    let failure = match receiver.headers().await {
+        Ok(head) if head.contains_key("grpc-status") => receiver.message().await.err(),
+        Ok(_) => None,
+        Err(failure) => Some(failure),
+    };
+    let Some(failure) = failure else { return Ok(()) };
+    // The upstream may only say that the client's side went wrong.
+    let fault = pump.and_then(Pump::fault);
+    Err(fault.unwrap_or_else(|| refused(exchange, route, &failure, false)))
+}

@@ -1,0 +1,82 @@
+//! A gateway that stands alone.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clock::Clock;
+use gateway::{Access, Config, Contracts, Gateway, RateConfig, Rule, Window};
+use serde_json::Value;
+use testkit::greeter::{self, Greeter};
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use upstream::UpstreamConfig;
+
+/// A gateway alone in front of greeters: no mesh, no certificate, no database.
+pub(crate) struct Alone {
+    pub(crate) address: SocketAddr,
+    pub(crate) client: reqwest::Client,
+    _stop: DropGuard,
+}
+
+impl Alone {
+    pub(crate) async fn start(upstreams: &[(&str, String)], contracts: Contracts) -> Self {
+        Self::start_with(upstreams, |config| config.contracts = contracts).await
+    }
+
+    /// In front of one greeter, set up in another way.
+    pub(crate) async fn of(greeter: &Greeter, configure: impl FnOnce(&mut Config)) -> Self {
+        Self::start_with(&[("greeter", greeter.endpoint())], configure).await
+    }
+
+    async fn start_with(upstreams: &[(&str, String)], configure: impl FnOnce(&mut Config)) -> Self {
+        telemetry::init_for_tests();
+        let upstream = |endpoint: &String| UpstreamConfig {
+            endpoints: vec![endpoint.clone()],
+            ..UpstreamConfig::default()
+        };
+        let named = upstreams.iter().map(|(name, at)| ((*name).to_owned(), upstream(at)));
+        let public =
+            Rule { methods: "*".to_owned(), access: Some(Access::Public), ..Rule::default() };
+        let many = vec![Window::new(1_000_000, Duration::from_mins(1))];
+        let rate_limits = RateConfig {
+            classes: BTreeMap::from([("default".to_owned(), many)]),
+            ..RateConfig::default()
+        };
+        let mut config = Config {
+            https: None,
+            http: Some(greeter::anywhere()),
+            upstreams: named.collect(),
+            policies: vec![public],
+            rate_limits,
+            ..Config::default()
+        };
+        configure(&mut config);
+        let gateway = Gateway::bind(config, None, Clock::system()).await.unwrap();
+        let (address, stop) = (gateway.http().unwrap(), CancellationToken::new());
+        tokio::spawn(gateway.serve(stop.clone()));
+        // Of the mesh others install it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { address, client, _stop: stop.drop_guard() }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.client.get(self.url(path)).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn until(&self, path: &str, status: u16) {
+        for _ in 0..500 {
+            if self.get(path).await.0 == status {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{path} never answered {status}");
+    }
+}

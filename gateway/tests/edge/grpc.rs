@@ -1,0 +1,185 @@
+//! Native gRPC and gRPC-Web through the edge.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::{StreamExt, TryStreamExt, stream};
+use gateway::{Access, Rule};
+use prost::Message;
+use testkit::greeter::Greeter;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+use tonic_prost::ProstCodec;
+use tonic_types::StatusExt;
+
+use crate::alone::Alone;
+
+#[derive(Clone, PartialEq, Message)]
+struct Hello {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(int32, tag = "2")]
+    times: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Greeting {
+    #[prost(string, tag = "1")]
+    message: String,
+    #[prost(int64, tag = "2")]
+    greeted: i64,
+}
+
+fn hello(name: &str) -> Hello {
+    Hello { name: name.to_owned(), times: 2 }
+}
+
+type Codec = ProstCodec<Hello, Greeting>;
+
+async fn client(alone: &Alone) -> Grpc<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", alone.address)).unwrap();
+    let mut client = Grpc::new(endpoint.connect().await.unwrap());
+    client.ready().await.unwrap();
+    client
+}
+
+async fn unary(alone: &Alone, method: &str, request: Request<Hello>) -> Result<Greeting, Status> {
+    let path = format!("/greeter.v1.GreeterService/{method}").parse().unwrap();
+    let answer = client(alone).await.unary(request, path, Codec::default()).await?;
+    Ok(answer.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn native_calls_pass_through() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let answer = unary(&alone, "SayGoodbye", Request::new(hello("ana"))).await.unwrap();
+    assert_eq!(answer, Greeting { message: "Hello, ana!".to_owned(), greeted: 1 });
+
+    let path = || "/greeter.v1.GreeterService/Chat".parse().unwrap();
+    let people = Request::new(stream::iter([hello("bob"), hello("eva")]));
+    let chat = client(&alone).await.streaming(people, path(), Codec::default()).await.unwrap();
+    let chat: Vec<Greeting> = chat.into_inner().try_collect().await.unwrap();
+    assert_eq!(chat.len(), 2);
+    assert_eq!(chat[1].message, "Hello, eva!");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_statuses_with_details() {
+    let greeter = Greeter::start().await;
+    let closed = |config: &mut gateway::Config| {
+        config.limits.body_bytes_max = 1000;
+        config.policies.push(Rule {
+            methods: "*/SayGoodbye".to_owned(),
+            access: Some(Access::Authenticated),
+            ..Rule::default()
+        });
+    };
+    let alone = Alone::of(&greeter, closed).await;
+
+    let theirs = unary(&alone, "SayHello", Request::new(hello("nobody"))).await.unwrap_err();
+    assert_eq!((theirs.code(), theirs.message()), (Code::NotFound, "nobody of that name"));
+
+    let ours = unary(&alone, "SayGoodbye", Request::new(hello("ana"))).await.unwrap_err();
+    assert_eq!(ours.code(), Code::Unauthenticated);
+    assert_eq!(ours.get_details_error_info().unwrap().reason, "TOKEN_MISSING");
+    let id = ours.metadata().get("x-correlation-id").unwrap().to_str().unwrap();
+    assert_eq!(ours.get_details_request_info().unwrap().request_id, id);
+
+    let unknown = unary(&alone, "SayNothing", Request::new(hello("ana"))).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::Unimplemented);
+
+    let long = unary(&alone, "SayHello", Request::new(hello(&"a".repeat(2000)))).await;
+    assert_eq!(long.unwrap_err().code(), Code::ResourceExhausted);
+}
+
+/// A body of one frame, and what the frames of the answer hold, each with its mark.
+fn framed(message: &Hello) -> Vec<u8> {
+    let message = message.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0][..], &length, &message].concat()
+}
+
+fn unframed(mut body: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut frames = Vec::new();
+    while let [mark, a, b, c, d, rest @ ..] = body {
+        let (frame, rest) = rest.split_at(u32::from_be_bytes([*a, *b, *c, *d]) as usize);
+        frames.push((*mark, frame.to_vec()));
+        body = rest;
+    }
+    frames
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browsers_speak_grpc_web() {
+    let greeter = Greeter::start().await;
+    let origins = vec!["https://app.example".to_owned()];
+    let alone = Alone::of(&greeter, |config| config.cors_origins = origins).await;
+    let call = |method: &str, kind: &'static str, body: Vec<u8>| {
+        let url = alone.url(&format!("/greeter.v1.GreeterService/{method}"));
+        let request = alone.client.post(url).header("content-type", kind);
+        request.header("origin", "https://app.example").body(body).send()
+    };
+    let binary = call("SayHellos", "application/grpc-web+proto", framed(&hello("ana"))).await;
+    let binary = binary.unwrap();
+    assert_eq!(binary.headers()["content-type"], "application/grpc-web+proto");
+    assert_eq!(binary.headers()["access-control-allow-origin"], "https://app.example");
+    let exposed = binary.headers()["access-control-expose-headers"].to_str().unwrap().to_owned();
+    assert!(exposed.contains("grpc-status"), "{exposed}");
+    let frames = unframed(&binary.bytes().await.unwrap());
+    assert_eq!(frames.len(), 3);
+    assert_eq!(Greeting::decode(&*frames[1].1).unwrap().message, "Hello, ana!");
+    assert_eq!(frames[2].0, 0x80);
+    assert!(String::from_utf8_lossy(&frames[2].1).contains("grpc-status: 0\r\n"));
+
+    let text = STANDARD.encode(framed(&hello("bob"))).into_bytes();
+    let text = call("SayHello", "application/grpc-web-text", text).await.unwrap();
+    assert_eq!(text.headers()["content-type"], "application/grpc-web-text");
+    let text = text.text().await.unwrap();
+    // Each part is padded by itself.
+    let decoded = text.as_bytes().chunks(4).flat_map(|group| STANDARD.decode(group).unwrap());
+    let frames = unframed(&decoded.collect::<Vec<_>>());
+    assert_eq!(Greeting::decode(&*frames[0].1).unwrap().message, "Hello, bob!");
+    assert_eq!(frames[1].0, 0x80);
+
+    let refused = call("SayHello", "application/grpc-web", framed(&hello("nobody"))).await;
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), 200);
+    let frames = unframed(&refused.bytes().await.unwrap());
+    let trailers = String::from_utf8_lossy(&frames.last().unwrap().1).into_owned();
+    assert!(trailers.contains("grpc-status: 5\r\n"), "{trailers}");
+
+    let url = alone.url("/greeter.v1.GreeterService/SayHello");
+    let late = alone.client.post(url).header("content-type", "application/grpc-web");
+    let late = late.header("grpc-timeout", "100m").body(framed(&hello("slow")));
+    let frames = unframed(&late.send().await.unwrap().bytes().await.unwrap());
+    let trailers = String::from_utf8_lossy(&frames.last().unwrap().1).into_owned();
+    // The service, which is told the deadline, may be the first to give up; tonic calls that so.
+    let codes = ["grpc-status: 4\r\n", "grpc-status: 1\r\n"];
+    assert!(codes.iter().any(|code| trailers.contains(code)), "{trailers}");
+
+    let cut = framed(&hello("ana"))[..6].to_vec();
+    let cut = call("SayHello", "application/grpc-web", cut).await.unwrap();
+    let frames = unframed(&cut.bytes().await.unwrap());
+    let trailers = String::from_utf8_lossy(&frames.last().unwrap().1).into_owned();
+    assert!(trailers.contains("grpc-status: 3\r\n"), "{trailers}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_nobody_reads_is_not_gathered() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let path = "/greeter.v1.GreeterService/SayHellos".parse().unwrap();
+    let many = Request::new(Hello { name: "ana".repeat(100), times: 1_000_000 });
+    let mut client = client(&alone).await;
+    let answer = client.server_streaming(many, path, Codec::default()).await.unwrap();
+    let mut answer = answer.into_inner();
+    answer.next().await.unwrap().unwrap();
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    // The greeter counts whom it greets: most are not asked for yet.
+    let (_, other) = alone.get("/v1/hello/bob").await;
+    let count: u64 = other["greeted"].as_str().unwrap().parse().unwrap();
+    assert!(count < 100_000, "{count}");
+}

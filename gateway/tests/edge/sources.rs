@@ -1,0 +1,114 @@
+//! Contracts of a third party, from wherever they come, and their changes under load.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use gateway::Contracts;
+use serde_json::json;
+use testkit::greeter::{self, Greeter, Reflection};
+use tokio::time::sleep;
+
+use crate::alone::Alone;
+
+fn often(descriptors: Option<PathBuf>) -> Contracts {
+    Contracts { descriptors, check: Duration::from_millis(50) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_reflects_is_served_by_its_address_alone() {
+    for reflection in [Reflection::V1, Reflection::V1Alpha] {
+        let whole = greeter::descriptors();
+        let greeter = Greeter::start_at(greeter::anywhere(), &whole, reflection).await;
+        let alone = Alone::start(&[("greeter", greeter.endpoint())], Contracts::default()).await;
+
+        let greeting = json!({"message": "Hello, Ana!", "greeted": "1"});
+        assert_eq!(alone.get("/v1/hello/Ana").await, (200, greeting), "{reflection:?}");
+        let (status, problem) = alone.get("/v1/hello/nobody").await;
+        assert_eq!((status, &problem["reason"]), (404, &json!("NOT_FOUND")));
+        let (_, document) = alone.get("/openapi.json").await;
+        assert_eq!(document["paths"]["/v1/hello/{name}"]["get"]["summary"], "Greets one person.");
+    }
+}
+
+/// Only POST is admitted where it is.
+const GOODBYE: &str = "/greeter.v1.GreeterService/SayGoodbye";
+
+fn without_goodbye() -> Vec<u8> {
+    greeter::renamed("SayGoodbye", "SayFarewell")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_comes_back_with_another_contract_is_asked_again() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::start(&[("greeter", greeter.endpoint())], often(None)).await;
+    assert_eq!(alone.get("/v1/hello/Ana").await.0, 200);
+    assert_eq!(alone.get(GOODBYE).await.0, 405);
+
+    let address = greeter.address();
+    greeter.stop().await;
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!(alone.get("/v1/hello/Ana").await.0, 503, "the route stays");
+
+    let _greeter = Greeter::start_at(address, &without_goodbye(), Reflection::V1).await;
+    alone.until(GOODBYE, 404).await;
+    alone.until("/v1/hello/Ana", 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_services_are_told_apart_by_what_they_offer() {
+    let greeter = Greeter::start().await;
+    let text = greeter::PROTO.replace("package greeter.v1", "package other.v1");
+    let text = greeter::compile("other.proto", &text.replace("\"/v1/", "\"/other/"));
+    let other = Greeter::start_at(greeter::anywhere(), &text, Reflection::V1).await;
+    let upstreams = [("greeter", greeter.endpoint()), ("other", other.endpoint())];
+    let alone = Alone::start(&upstreams, Contracts::default()).await;
+
+    // It shows a contract that it does not keep.
+    assert_eq!(alone.get("/other/hello/Ana").await.0, 501);
+    greeter.stop().await;
+    assert_eq!(alone.get("/v1/hello/Ana").await.0, 503);
+    assert_eq!(alone.get("/other/hello/Ana").await.0, 501);
+}
+
+/// Reloading takes no request with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_change_under_load_without_a_failed_request() {
+    let greeter = Greeter::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("greeter.binpb");
+    fs::write(&file, greeter::descriptors()).unwrap();
+    let upstreams = [("greeter", greeter.endpoint())];
+    let alone = Arc::new(Alone::start(&upstreams, often(Some(file.clone()))).await);
+
+    let (done, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (alone, done) = (Arc::clone(&alone), Arc::clone(&done));
+            let answered = Arc::clone(&answered);
+            tokio::spawn(async move {
+                while !done.load(Ordering::Relaxed) {
+                    let (status, body) = alone.get("/v1/hello/slow").await;
+                    assert_eq!((status, &body["message"]), (200, &json!("Hello, slow!")));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for _ in 0..4 {
+        fs::write(&file, without_goodbye()).unwrap();
+        alone.until(GOODBYE, 404).await;
+        fs::write(&file, b"broken").unwrap();
+        sleep(Duration::from_millis(150)).await;
+        assert_eq!(alone.get(GOODBYE).await.0, 404, "what is broken is kept out");
+        fs::write(&file, greeter::descriptors()).unwrap();
+        alone.until(GOODBYE, 405).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    for client in clients {
+        client.await.unwrap();
+    }
+    assert!(answered.load(Ordering::Relaxed) > 20);
+}

@@ -1,0 +1,215 @@
+//! Streams of messages, in every form.
+
+use std::fs;
+use std::time::Duration;
+
+use auth::{Claims, KeysConfig, Role, TenantId, TokenSigner, UserId};
+use futures::{SinkExt, StreamExt};
+use gateway::{Access, IssuerConfig, Rule};
+use serde_json::{Value, json};
+use testkit::greeter::Greeter;
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::alone::Alone;
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_as_lines() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let answer = alone.client.get(alone.url("/v1/hellos/ana?times=3")).send().await.unwrap();
+
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/x-ndjson");
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+    let lines = lines(&answer.text().await.unwrap());
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[2], json!({"message": "Hello, ana!", "greeted": "3"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_goes_wrong_says_so_at_its_end() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let answer = alone.client.get(alone.url("/v1/hellos/nobody?times=2")).send().await.unwrap();
+    let id = answer.headers()["x-correlation-id"].to_str().unwrap().to_owned();
+    let lines = lines(&answer.text().await.unwrap());
+    let error = &lines.last().unwrap()["error"];
+    assert_eq!((&error["reason"], &error["status"]), (&json!("NOT_FOUND"), &json!(404)));
+    assert_eq!(error["correlationId"], id);
+
+    let events = alone.client.get(alone.url("/v1/hellos/nobody?times=2"));
+    let events = events.header("accept", "text/event-stream").send().await.unwrap();
+    let events = events.text().await.unwrap();
+    assert!(events.contains("\n\nevent: error\ndata: {"), "{events}");
+
+    // What is wrong with the request itself is told by the status.
+    let refused = alone.client.get(alone.url("/v1/hellos/ana?times=x")).send().await.unwrap();
+    assert_eq!(refused.status(), 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_as_events_that_show_that_they_live() {
+    let greeter = Greeter::start().await;
+    let beat = |config: &mut gateway::Config| {
+        config.streams.heartbeat = Duration::from_millis(80);
+        config.streams.retry = Duration::from_millis(1500);
+    };
+    let alone = Alone::of(&greeter, beat).await;
+    let answer = alone.client.get(alone.url("/v1/hellos/slow?times=2"));
+    let answer = answer.header("accept", "text/event-stream").send().await.unwrap();
+    assert_eq!(answer.headers()["content-type"], "text/event-stream");
+    let events = answer.text().await.unwrap();
+    assert!(events.starts_with("retry: 1500\n\n"), "{events}");
+    assert!(events.matches(": still here\n\n").count() >= 2, "{events}");
+    let first = "id: 1\ndata: {\"message\":\"Hello, slow!\",\"greeted\":\"1\"}\n\n";
+    assert!(events.contains(first) && events.contains("id: 2\n"), "{events}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_stream_ends() {
+    let greeter = Greeter::start().await;
+    let hasty = |config: &mut gateway::Config| {
+        config.streams.idle_timeout = Duration::from_millis(100);
+    };
+    let alone = Alone::of(&greeter, hasty).await;
+    let answer = alone.client.get(alone.url("/v1/hellos/slow?times=2")).send().await.unwrap();
+    let lines = lines(&answer.text().await.unwrap());
+    assert_eq!(lines[0]["error"]["reason"], "STREAM_IDLE");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_go_to_the_service_one_by_one() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let post = |path: &str, body: &'static str| {
+        let request = alone.client.post(alone.url(path)).body(body);
+        request.header("content-type", "application/x-ndjson").send()
+    };
+    let people = "{\"name\":\"ana\"}\n\n{\"name\":\"bob\"}";
+    let collected = post("/v1/hellos:collect", people).await.unwrap();
+    assert_eq!(collected.status(), 200);
+    let collected: Value = collected.json().await.unwrap();
+    assert_eq!(collected["message"], "Hello, ana and bob!");
+
+    let chat = post("/v1/chat", people).await.unwrap().text().await.unwrap();
+    let chat = lines(&chat);
+    assert_eq!(chat.len(), 2);
+    assert_eq!(chat[1]["message"], "Hello, bob!");
+
+    let wrong = "{\"name\":\"ana\"}\n{\"nome\":\"bob\"}\n";
+    let refused = post("/v1/hellos:collect", wrong).await.unwrap();
+    assert_eq!(refused.status(), 400);
+    let refused: Value = refused.json().await.unwrap();
+    assert_eq!(refused["errors"][0]["field"], "nome");
+    // By the status while nothing was answered, else in the last line.
+    let chat = post("/v1/chat", wrong).await.unwrap();
+    let (status, chat) = (chat.status().as_u16(), lines(&chat.text().await.unwrap()));
+    let problem = if status == 200 { &chat.last().unwrap()["error"] } else { &chat[0] };
+    assert_eq!(problem["reason"], "INVALID_FIELD", "{problem}");
+}
+
+type Socket = WebSocketStream<TcpStream>;
+
+async fn connect(alone: &Alone, protocol: Option<&str>) -> Result<Socket, u16> {
+    let mut request = format!("ws://{}/v1/chat", alone.address).into_client_request().unwrap();
+    if let Some(protocol) = protocol {
+        request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
+    }
+    let stream = TcpStream::connect(alone.address).await.unwrap();
+    match tokio_tungstenite::client_async(request, stream).await {
+        Ok((socket, answer)) => {
+            let chosen = answer.headers().get("sec-websocket-protocol");
+            assert_eq!(chosen.map(|it| it.to_str().unwrap()), protocol.map(|_| "bearer"));
+            Ok(socket)
+        }
+        Err(Error::Http(answer)) => Err(answer.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+async fn heard(socket: &mut Socket) -> Value {
+    loop {
+        match socket.next().await.unwrap().unwrap() {
+            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
+            Message::Close(frame) => {
+                let frame = frame.unwrap();
+                return json!({"code": u16::from(frame.code), "reason": frame.reason.as_str()});
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_talk_over_a_web_socket() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let mut socket = connect(&alone, None).await.unwrap();
+    for (name, count) in [("ana", "1"), ("bob", "2")] {
+        socket.send(Message::text(json!({"name": name}).to_string())).await.unwrap();
+        let expected = json!({"message": format!("Hello, {name}!"), "greeted": count});
+        assert_eq!(heard(&mut socket).await, expected);
+    }
+    socket.send(Message::text("")).await.unwrap();
+    assert_eq!(heard(&mut socket).await, json!({"code": 1000, "reason": "OK"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_closes_with_the_status_of_the_call() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |config| config.limits.body_bytes_max = 1000).await;
+    let long = json!({"name": "a".repeat(2000)}).to_string();
+    for (said, reason, code) in [
+        ("{\"nome\":\"ana\"}", "INVALID_FIELD", 1007),
+        ("{\"name\":\"nobody\"}", "NOT_FOUND", 4005),
+        (long.as_str(), "BODY_TOO_LARGE", 4008),
+    ] {
+        let mut socket = connect(&alone, None).await.unwrap();
+        socket.send(Message::text(said)).await.unwrap();
+        assert_eq!(heard(&mut socket).await["error"]["reason"], reason);
+        assert_eq!(heard(&mut socket).await, json!({"code": code, "reason": reason}));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_shows_its_token_among_the_protocols() {
+    let greeter = Greeter::start().await;
+    let signer = TokenSigner::generate().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("jwks.json");
+    fs::write(&file, json!({"keys": [signer.public_jwk()]}).to_string()).unwrap();
+    let closed = |config: &mut gateway::Config| {
+        config.issuers =
+            vec![IssuerConfig { keys: KeysConfig::File(file), ..IssuerConfig::malha() }];
+        config.policies = vec![Rule {
+            methods: "*".to_owned(),
+            access: Some(Access::Authenticated),
+            ..Rule::default()
+        }];
+    };
+    let alone = Alone::of(&greeter, closed).await;
+    let token = |lasts| {
+        let now = clock::Clock::system().now();
+        let roles = vec![Role::Customer];
+        let claims = Claims::new(UserId::random(), TenantId::DEFAULT, roles, now, lasts);
+        signer.sign(&claims).unwrap()
+    };
+    assert_eq!(connect(&alone, None).await.err(), Some(401));
+
+    let long = token(Duration::from_mins(1));
+    let mut socket = connect(&alone, Some(&format!("bearer, {long}"))).await.unwrap();
+    socket.send(Message::text("{\"name\":\"ana\"}")).await.unwrap();
+    assert_eq!(heard(&mut socket).await["message"], "Hello, ana!");
+
+    let brief = token(Duration::from_secs(1));
+    let mut socket = connect(&alone, Some(&format!("bearer, {brief}"))).await.unwrap();
+    assert_eq!(heard(&mut socket).await["error"]["reason"], "TOKEN_EXPIRED");
+    assert_eq!(heard(&mut socket).await["code"], 1008);
+}
