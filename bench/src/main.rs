@@ -3,6 +3,7 @@
 //! Absolute numbers of a shared machine mean little; the ratio is what to quote. Started by
 //! `cargo xtask bench <name>`, which builds what is measured.
 
+mod certificates;
 mod edge;
 mod gateway;
 mod ledger;

@@ -1,6 +1,5 @@
 //! The service behind both gateways: tonic over mTLS, in a process of its own.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
@@ -10,10 +9,8 @@ use anyhow::{Context, Result};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio_rustls::TlsAcceptor;
@@ -21,6 +18,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 
 use super::material::{CERTS, order};
+use crate::certificates::Certificates;
 use shop::orders_server::{Orders, OrdersServer};
 use shop::{GetOrderRequest, Order};
 
@@ -75,19 +73,10 @@ async fn converse(socket: TcpStream, tls: TlsAcceptor, routes: Routes) -> Result
 }
 
 fn tls(certs: &Path) -> Result<ServerConfig> {
-    let certificates = |name: &str| -> Result<Vec<CertificateDer<'static>>> {
-        let pem = fs::read(certs.join(name))?;
-        Ok(CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>()?)
-    };
-    let mut roots = RootCertStore::empty();
-    for authority in certificates("ca.pem")? {
-        roots.add(authority)?;
-    }
-    let key = PrivateKeyDer::from_pem_file(certs.join("orders.key"))?;
+    let Certificates { roots, chain, key } = Certificates::of("orders", certs)?;
     let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
-    let mut config = ServerConfig::builder()
-        .with_client_cert_verifier(clients)
-        .with_single_cert(certificates("orders.pem")?, key)?;
+    let mut config =
+        ServerConfig::builder().with_client_cert_verifier(clients).with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }

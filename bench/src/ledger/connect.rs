@@ -3,7 +3,6 @@
 //! Nothing stands between the generated client and the socket but HTTP/2 and TLS: what is measured
 //! is the server.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -19,14 +18,15 @@ use h2::client::SendRequest;
 use http::{Request, Response, Uri};
 use http_body::Frame;
 use http_body_util::BodyExt;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
 use tonic::codegen::StdError;
 use tower::Service;
+
+use crate::certificates::Certificates;
 
 /// A client of the ledger with a connection of its own.
 pub(crate) type Client = LedgerServiceClient<Connection>;
@@ -103,18 +103,9 @@ impl http_body::Body for Answer {
 }
 
 fn tls(certs: &Path) -> Result<ClientConfig> {
-    let certificates = |name: &str| -> Result<Vec<CertificateDer<'static>>> {
-        let pem = fs::read(certs.join(name))?;
-        Ok(CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>()?)
-    };
-    let mut roots = RootCertStore::empty();
-    for authority in certificates("ca.pem")? {
-        roots.add(authority)?;
-    }
-    let key = PrivateKeyDer::from_pem_file(certs.join("payments.key"))?;
-    let mut config = ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_client_auth_cert(certificates("payments.pem")?, key)?;
+    let Certificates { roots, chain, key } = Certificates::of("payments", certs)?;
+    let mut config =
+        ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
 }

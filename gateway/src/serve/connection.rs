@@ -1,8 +1,12 @@
 //! One connection: TLS, and what is spoken over it.
 
+use std::convert::Infallible;
 use std::io;
 use std::rc::Rc;
 
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -12,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::peer::Peer;
 use super::tls::Tls;
 use super::{Arrival, http1, http2, preface};
+use crate::answer::Answer;
 use crate::edge::Worker;
 
 /// Answers the requests of one connection until it ends, or is drained at `stop`. Every stage has a
@@ -42,6 +47,20 @@ pub(crate) async fn serve(arrival: Arrival, worker: Rc<Worker>, stop: Cancellati
     } else {
         Box::pin(http1::serve(*stream, peer, &worker, stop)).await;
     }
+}
+
+/// What answers the requests of one connection, whichever HTTP it speaks.
+pub(super) fn service(
+    worker: &Rc<Worker>,
+    peer: &Rc<Peer>,
+) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: 'static> + use<>
+{
+    let (worker, peer) = (Rc::clone(worker), Rc::clone(peer));
+    service_fn(move |request| {
+        let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
+        peer.begin();
+        async move { Ok(worker.answer(peer, request).await) }
+    })
 }
 
 fn tokio_stream(stream: std::net::TcpStream) -> io::Result<TcpStream> {

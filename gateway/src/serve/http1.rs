@@ -3,15 +3,11 @@
 //! A client that is silent for a while keeps its place, but not the memory of a conversation: what
 //! hyper holds for it is let go, and made again when the client says something.
 
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1::Builder;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::connection::service;
 use super::patience::Patient;
 use super::peer::Peer;
 use crate::config::Limits;
@@ -56,14 +53,7 @@ pub(super) async fn serve<S: Transport>(
     let builder = builder(limits);
     let mut stream = Patient::new(stream, Arc::clone(&peer.waits), limits.send_timeout);
     loop {
-        let service = {
-            let (worker, peer) = (Rc::clone(worker), Rc::clone(&peer));
-            service_fn(move |request: Request<Incoming>| {
-                let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
-                peer.begin();
-                async move { Ok::<_, Infallible>(worker.answer(peer, request).await) }
-            })
-        };
+        let service = service(worker, &peer);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = Box::new(connection);
         tokio::select! {

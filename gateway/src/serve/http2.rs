@@ -4,23 +4,20 @@
 //! HTTP/1.1 the connection itself is watched ([`super::patience`]), here it may be alive for others.
 
 use std::cell::Cell;
-use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::http2::Builder;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::connection::service;
 use super::patience::Patient;
 use super::peer::Peer;
 use crate::config::Limits;
@@ -47,14 +44,7 @@ pub(super) async fn serve<S>(
 {
     let limits = &worker.edge.settings.limits;
     let stream = TokioIo::new(Patient::new(stream, Arc::clone(&peer.waits), limits.send_timeout));
-    let service = {
-        let (worker, peer) = (Rc::clone(worker), Rc::clone(&peer));
-        service_fn(move |request: Request<Incoming>| {
-            let (worker, peer) = (Rc::clone(&worker), Rc::clone(&peer));
-            peer.begin();
-            async move { Ok::<_, Infallible>(worker.answer(peer, request).await) }
-        })
-    };
+    let service = service(worker, &peer);
     let mut connection = pin!(builder(limits).serve_connection(stream, service));
     tokio::select! {
         biased;

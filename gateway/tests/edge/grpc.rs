@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
 use gateway::{Access, Rule};
 use prost::Message;
-use testkit::greeter::Greeter;
+use testkit::greeter::{Greeter, Greeting, Hello};
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -15,22 +15,6 @@ use tonic_prost::ProstCodec;
 use tonic_types::StatusExt;
 
 use crate::alone::Alone;
-
-#[derive(Clone, PartialEq, Message)]
-struct Hello {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(int32, tag = "2")]
-    times: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Greeting {
-    #[prost(string, tag = "1")]
-    message: String,
-    #[prost(int64, tag = "2")]
-    greeted: i64,
-}
 
 fn hello(name: &str) -> Hello {
     Hello { name: name.to_owned(), times: 2 }

@@ -131,19 +131,24 @@ impl FileResolver for Source {
 
 /// Whom to greet; also how often, for those who are greeted again and again.
 #[derive(Clone, PartialEq, Message)]
-struct Hello {
+pub struct Hello {
+    /// The name.
     #[prost(string, tag = "1")]
-    name: String,
+    pub name: String,
+    /// How often.
     #[prost(int32, tag = "2")]
-    times: i32,
+    pub times: i32,
 }
 
+/// A greeting.
 #[derive(Clone, PartialEq, Message)]
-struct Greeting {
+pub struct Greeting {
+    /// What is said.
     #[prost(string, tag = "1")]
-    message: String,
+    pub message: String,
+    /// How many were greeted so far.
     #[prost(int64, tag = "2")]
-    greeted: i64,
+    pub greeted: i64,
 }
 
 /// The service: `slow` is greeted late, `nobody` not at all.
