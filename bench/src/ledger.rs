@@ -6,7 +6,7 @@ mod connect;
 mod copy;
 mod in_process;
 mod limits;
-mod read;
+pub(crate) mod read;
 mod rows;
 mod server;
 mod singles;
@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Result;
+use clap::{Args, ValueEnum};
 use proof::Kind;
 use tokio::task::block_in_place;
 
@@ -32,17 +33,53 @@ const CONNECTIONS: usize = 4;
 /// Branches of pgbench, so that 16 clients seldom wait for each other.
 const BRANCHES: u32 = 16;
 
+/// A part of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Part {
+    /// Batches through gRPC, memory, disk, restarts, and reads beside writes.
+    Batches,
+    /// The same batches in process.
+    Engine,
+    /// Transfers one by one.
+    Singles,
+}
+
+/// What of it is to run.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Choice {
+    /// Of the ledger: this part alone.
+    #[arg(long)]
+    part: Option<Part>,
+    /// Of the ledger: without PostgreSQL.
+    #[arg(long)]
+    alone: bool,
+}
+
 /// Runs it. Loads that last a time last `seconds`; `quick` writes a tenth.
-pub(crate) async fn run(seconds: u32, quick: bool) -> Result<Vec<Row>> {
+pub(crate) async fn run(seconds: u32, quick: bool, choice: &Choice) -> Result<Vec<Row>> {
     let scale = Scale::new(seconds, quick);
     let folder = measure::folder()?;
-    say("a PostgreSQL");
-    let peer = Peer::start(folder.path(), BRANCHES).await?;
-    let disk = block_in_place(|| limits::disk(folder.path()))?;
+    let folder = folder.path();
+    let peer = if choice.alone {
+        None
+    } else {
+        say("a PostgreSQL");
+        Some(Peer::start(folder, BRANCHES).await?)
+    };
+    let peer = peer.as_ref();
+    let disk = block_in_place(|| limits::disk(folder))?;
 
-    let mut rows = batches::run(folder.path(), &scale, &peer, disk).await?;
-    rows.extend(in_process::run(folder.path(), &scale).await?);
-    rows.extend(singles::run(folder.path(), &scale, &peer).await?);
+    let runs = |part| choice.part.is_none_or(|chosen| chosen == part);
+    let mut rows = Vec::new();
+    if runs(Part::Batches) {
+        rows.extend(batches::run(folder, &scale, peer, disk).await?);
+    }
+    if runs(Part::Engine) {
+        rows.extend(in_process::run(folder, &scale).await?);
+    }
+    if runs(Part::Singles) {
+        rows.extend(singles::run(folder, &scale, peer).await?);
+    }
     rows.push(row("disk_sync_mb_s", limits::megabytes(disk), "MB/s"));
     rows.push(row("disk_sync_p50_ms", disk.p50_ms, "ms"));
     rows.push(row("memcpy_gb_s", block_in_place(limits::copy_gb_s), "GB/s"));

@@ -39,6 +39,11 @@ struct Cli {
     /// Where the files of the service behind the gateways are.
     #[arg(long, hide = true, default_value = ".")]
     folder: PathBuf,
+    #[command(flatten)]
+    ledger: ledger::Choice,
+    /// What the reader of the ledger reads.
+    #[arg(long, hide = true, default_value = "")]
+    reading: String,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -52,6 +57,9 @@ enum Benchmark {
     GatewayBackend,
     /// Transfers, reads, memory, disk and restarts of the ledger, beside PostgreSQL.
     Ledger,
+    /// Who reads from it.
+    #[value(hide = true)]
+    LedgerReader,
 }
 
 #[tokio::main]
@@ -65,7 +73,8 @@ async fn main() -> Result<()> {
         Benchmark::Edge => edge::run(cli.seconds).await?,
         Benchmark::Gateway => gateway::run(cli.seconds).await?,
         Benchmark::GatewayBackend => return gateway::serve_backend(&cli.folder).await,
-        Benchmark::Ledger => ledger::run(cli.seconds, cli.quick).await?,
+        Benchmark::Ledger => ledger::run(cli.seconds, cli.quick, &cli.ledger).await?,
+        Benchmark::LedgerReader => return ledger::read::run(&cli.reading),
     };
     report::print(&rows, cli.json)
 }

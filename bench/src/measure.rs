@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 /// The kernel counts CPU time for programs in hundredths of a second.
@@ -15,7 +16,7 @@ const TICK: Duration = Duration::from_millis(10);
 const BLOCK: u64 = 4096;
 
 /// What a run of load came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Load {
     /// Requests, transactions or transfers per second.
     pub(crate) per_second: f64,
@@ -52,13 +53,20 @@ pub(crate) fn float(count: u64) -> f64 {
 
 /// Memory that a process holds, in MB.
 pub(crate) fn resident_mb(process: u32) -> Result<f64> {
+    memory_mb(process, "VmRSS:")
+}
+
+/// The most memory that a process has held, in MB.
+pub(crate) fn peak_mb(process: u32) -> Result<f64> {
+    memory_mb(process, "VmHWM:")
+}
+
+fn memory_mb(process: u32, label: &str) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status"))?;
     let kilobytes = status
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse::<f64>().ok()
-        })
-        .context("the kernel tells no VmRSS")?;
+        .find_map(|line| line.strip_prefix(label)?.split_whitespace().next()?.parse::<f64>().ok())
+        .with_context(|| format!("the kernel tells no {label}"))?;
     Ok(kilobytes * 1024.0 / 1e6)
 }
 

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use proof::TransferId;
 
-use super::copy::Table;
-use super::read::{self, Written};
+use super::copy::{Copied, Table};
+use super::read::{Reader, Reading};
 use super::rows::Rows;
 use super::server::Server;
 use super::turns::Turns;
@@ -20,12 +20,22 @@ use crate::report::Row;
 const COPY: &str = "PostgreSQL COPY";
 const DISK: &str = "1 MiB + fdatasync";
 
-/// Runs it beside the peer; `disk` is what the disk can do.
-pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer, disk: Load) -> Result<Vec<Row>> {
-    let mut table = Table::create(&peer.url()).await?;
+/// How long a server is left alone before its memory is looked at.
+const REST: Duration = Duration::from_secs(3);
+
+/// Runs it beside the peer, if there is one; `disk` is what the disk can do.
+pub(super) async fn run(
+    folder: &Path,
+    scale: &Scale,
+    peer: Option<&Peer>,
+    disk: Load,
+) -> Result<Vec<Row>> {
+    let mut table = match peer {
+        Some(peer) => Some(Table::create(&peer.url()).await?),
+        None => None,
+    };
     let [before, after] = scale.copied.clone();
-    say(COPY);
-    let first = table.copy(scale.plain, Turns::of(before)).await?;
+    let first = copy(&mut table, scale, before).await?;
 
     say("batches through gRPC");
     let since = SystemTime::now();
@@ -34,10 +44,12 @@ pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer, disk: Load) -
     write::accounts(&clients, scale.plain.accounts).await?;
     let load = write::batches(&clients, scale.plain, Turns::of(scale.load.clone()));
     let (sent, cost) = server.costed(load).await?;
-    say(COPY);
-    let second = table.copy(scale.plain, Turns::of(after)).await?;
-    let copied = if second.load.per_second > first.load.per_second { second } else { first };
-    let resident = server.resident_mb()?;
+    let at_once = server.resident_mb()?;
+    let second = copy(&mut table, scale, after).await?;
+    let copied = [first, second].into_iter().flatten();
+    let copied = copied.max_by(|one, other| one.load.per_second.total_cmp(&other.load.per_second));
+    tokio::time::sleep(REST).await;
+    let (resident, peak) = (server.resident_mb()?, server.peak_mb()?);
 
     say("restarts");
     drop(clients);
@@ -49,23 +61,44 @@ pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer, disk: Load) -
     let stopped = server.start_again(Some(known)).await?;
 
     let Load { per_second, p50_ms, p99_ms } = sent.load;
+    let best = copied;
+    let copied = |metric, value, unit, figure: fn(&Copied) -> f64| {
+        let row = row(metric, value, unit);
+        match &best {
+            Some(best) => row.beside(COPY, figure(best)),
+            None => row,
+        }
+    };
     let mut rows = vec![
-        row("grpc_batch_tps", per_second, "1/s").beside(COPY, copied.load.per_second),
-        row("grpc_batch_p50_ms", p50_ms, "ms").beside(COPY, copied.load.p50_ms),
-        row("grpc_batch_p99_ms", p99_ms, "ms").beside(COPY, copied.load.p99_ms),
-        row("grpc_batch_server_cpu_us", cost.server_us, "us").beside(COPY, copied.cpu_us),
+        copied("grpc_batch_tps", per_second, "1/s", |it| it.load.per_second),
+        copied("grpc_batch_p50_ms", p50_ms, "ms", |it| it.load.p50_ms),
+        copied("grpc_batch_p99_ms", p99_ms, "ms", |it| it.load.p99_ms),
+        copied("grpc_batch_server_cpu_us", cost.server_us, "us", |it| it.cpu_us),
         row("grpc_batch_client_cpu_us", cost.client_us, "us"),
-        row("disk_bytes_batch", disk_bytes, "B").beside(COPY, copied.disk_bytes),
+        copied("disk_bytes_batch", disk_bytes, "B", |it| it.disk_bytes),
         row("disk_write_mb_s", per_second * disk_bytes / 1e6, "MB/s")
             .beside(DISK, limits::megabytes(disk)),
         row("snapshots_mb_10m", float(files.snapshot_bytes) / 1e6, "MB"),
         row("rss_mb_10m", resident, "MB"),
+        row("rss_at_once_mb_10m", at_once, "MB"),
+        row("rss_peak_mb_10m", peak, "MB"),
         row("restart_kill_s_10m", killed.as_secs_f64(), "s"),
         row("restart_clean_s_10m", stopped.as_secs_f64(), "s"),
     ];
     rows.extend(holds_and_reads(&server, scale, per_second, since).await?);
     server.remove().await?;
     Ok(rows)
+}
+
+/// What the peer takes for these batches.
+async fn copy(
+    table: &mut Option<Table>,
+    scale: &Scale,
+    batches: Range<u64>,
+) -> Result<Option<Copied>> {
+    let Some(table) = table else { return Ok(None) };
+    say(COPY);
+    table.copy(scale.plain, Turns::of(batches)).await.map(Some)
 }
 
 /// Holds in batches; then reads while others write at half of `per_second`.
@@ -81,15 +114,17 @@ async fn holds_and_reads(
     let holds = write::batches(&clients, scale.pending, holds).await?.load;
 
     say("reads beside writes");
-    let reader = server.connect().await?;
-    let written = Written { rows: scale.plain, batches: scale.load.clone(), since };
-    let read = |kind| read::steadily(reader.clone(), kind, written.clone(), scale.seconds);
-    let (beside, transfers, balances, histories) = tokio::try_join!(
-        write::batches(&clients, scale.plain, scale.beside_reads(per_second / 2.0)),
-        read(read::Kind::Transfer),
-        read(read::Kind::Balance),
-        read(read::Kind::History),
-    )?;
+    let reader = Reader::start(&Reading {
+        certs: server.certs(),
+        accounts: scale.plain.accounts,
+        batches: scale.load.clone(),
+        since,
+        seconds: scale.seconds,
+    })
+    .await?;
+    let turns = scale.beside_reads(per_second / 2.0);
+    let beside = write::batches(&clients, scale.plain, turns).await?;
+    let [transfers, balances, histories] = reader.end().await?;
     Ok(vec![
         row("pending_tps", holds.per_second, "1/s"),
         row("pending_p99_ms", holds.p99_ms, "ms"),

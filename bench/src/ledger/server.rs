@@ -17,7 +17,7 @@ use crate::measure::{self, float};
 use crate::mesh::binary;
 
 /// Where the server listens.
-const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 17_204);
+pub(crate) const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 17_204);
 
 /// Ports of its own, fewer log lines; all else as it comes.
 const SETTINGS: &str = r#"
@@ -82,8 +82,13 @@ impl Server {
 
     /// A new connection to it, for whatever runtime.
     pub(crate) fn connecting(&self) -> impl Future<Output = Result<Client>> + Send + use<> {
-        let certs = self.folder.join("certs");
+        let certs = self.certs();
         async move { connect(&certs, ADDRESS).await }
+    }
+
+    /// The folder of the certificates.
+    pub(crate) fn certs(&self) -> PathBuf {
+        self.folder.join("certs")
     }
 
     /// Several connections to it.
@@ -166,6 +171,11 @@ impl Server {
     /// Memory that it holds, in MB.
     pub(crate) fn resident_mb(&self) -> Result<f64> {
         measure::resident_mb(self.id()?)
+    }
+
+    /// The most memory that it has held, in MB.
+    pub(crate) fn peak_mb(&self) -> Result<f64> {
+        measure::peak_mb(self.id()?)
     }
 
     fn id(&self) -> Result<u32> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::server::Server;
 use super::{CONNECTIONS, Scale, row, say, write};
-use crate::measure::float;
+use crate::measure::{Load, float};
 use crate::pgbench::Peer;
 use crate::report::Row;
 
@@ -22,8 +22,8 @@ const ALONE_SECONDS: u32 = 3;
 
 const TPCB: &str = "pgbench TPC-B";
 
-/// Runs it beside the peer.
-pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer) -> Result<Vec<Row>> {
+/// Runs it beside the peer, if there is one.
+pub(super) async fn run(folder: &Path, scale: &Scale, peer: Option<&Peer>) -> Result<Vec<Row>> {
     say("single transfers");
     let mut server = Server::start(&folder.join("singles")).await?;
     write::accounts(&server.connections(CONNECTIONS).await?, scale.plain.accounts).await?;
@@ -33,8 +33,13 @@ pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer) -> Result<Vec
     let (many, cost) = server.costed(load).await?;
     let full = server.stop().await?;
 
-    say(TPCB);
-    let transactions = peer.prepared_transactions(scale.seconds).await?;
+    let transactions = match peer {
+        Some(peer) => {
+            say(TPCB);
+            Some(peer.prepared_transactions(scale.seconds).await?)
+        }
+        None => None,
+    };
 
     say("one transfer at a time");
     server.start_again(None).await?;
@@ -42,10 +47,17 @@ pub(super) async fn run(folder: &Path, scale: &Scale, peer: &Peer) -> Result<Vec
     server.remove().await?;
 
     let disk_bytes = float(full.bytes.saturating_sub(empty.bytes)) / float(many.transfers);
+    let beside = |metric, unit, figure: fn(&Load) -> f64| {
+        let row = row(metric, figure(&many.load), unit);
+        match &transactions {
+            Some(transactions) => row.beside(TPCB, figure(transactions)),
+            None => row,
+        }
+    };
     Ok(vec![
-        row("unary_256_tps", many.load.per_second, "1/s").beside(TPCB, transactions.per_second),
-        row("unary_256_p50_ms", many.load.p50_ms, "ms").beside(TPCB, transactions.p50_ms),
-        row("unary_256_p99_ms", many.load.p99_ms, "ms").beside(TPCB, transactions.p99_ms),
+        beside("unary_256_tps", "1/s", |it| it.per_second),
+        beside("unary_256_p50_ms", "ms", |it| it.p50_ms),
+        beside("unary_256_p99_ms", "ms", |it| it.p99_ms),
         row("unary_256_server_cpu_us", cost.server_us, "us"),
         row("unary_256_client_cpu_us", cost.client_us, "us"),
         row("unary_1_tps", alone.per_second, "1/s"),

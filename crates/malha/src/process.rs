@@ -1,6 +1,7 @@
 //! One process: serves a set of modules until it is told to stop.
 
 mod admin;
+mod memory;
 mod ports;
 pub(crate) mod signals;
 
@@ -81,6 +82,7 @@ impl Process {
         let progress =
             Progress { starting: watch::Sender::new(self.modules.len()), stop: stop.clone() };
         signals::listen(stop.clone())?;
+        let memory = tokio::spawn(memory::give_back());
         let admin = admin::serve(&self.settings, &self.modules, progress.clone()).await?;
         let settings = Arc::new(self.settings);
         let running: Vec<_> =
@@ -99,6 +101,7 @@ impl Process {
         stop.cancelled().await;
         let result = drain(running).await;
         admin.abort();
+        memory.abort();
         info!("stopped");
         result
     }

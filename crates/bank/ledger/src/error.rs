@@ -35,6 +35,12 @@ pub(crate) enum LedgerError {
     /// What is on disk cannot be read.
     #[error("the ledger cannot read its files")]
     Unreadable(#[source] QueryError),
+    /// Somebody has as many change streams as anybody may have at a time.
+    #[error("there are {max} streams of yours already: close one")]
+    TooManyStreams {
+        /// How many there may be.
+        max: usize,
+    },
     /// The service is being stopped while somebody watches.
     #[error("the ledger is being stopped")]
     Stopping,
@@ -66,6 +72,7 @@ impl LedgerError {
             Self::HeadNotFound => (Code::NotFound, "HEAD_NOT_FOUND"),
             Self::Stopped => (Code::Unavailable, "JOURNAL_FAILED"),
             Self::Unreadable(_) => (Code::Internal, "JOURNAL_UNREADABLE"),
+            Self::TooManyStreams { .. } => (Code::ResourceExhausted, "TOO_MANY_STREAMS"),
             Self::Stopping => (Code::Unavailable, "STOPPING"),
         }
     }
@@ -96,6 +103,7 @@ impl From<LedgerError> for Status {
             LedgerError::AccountNotFound
             | LedgerError::TransferNotFound
             | LedgerError::HeadNotFound
+            | LedgerError::TooManyStreams { .. }
             | LedgerError::Unreadable(_) => status,
         }
         .build()

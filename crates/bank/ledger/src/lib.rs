@@ -67,7 +67,7 @@ fn service(engine: Engine) -> mesh::Service {
     let server = LedgerServiceServer::new(ledger).max_decoding_message_size(REQUEST_BYTES_MAX);
     mesh::Service::new("ledger")
         .mount(server)
-        // The work is done by the threads of the engine.
+        // What takes long is done by the threads of the engine, and where blocking is allowed.
         .per_core()
         .check("journal", move || {
             let health = engine.health();

@@ -317,16 +317,27 @@ fn given_id<T: From<u128>>(field: &str, text: &str) -> Result<Option<T>, LedgerE
     if text.is_empty() { Ok(None) } else { id(field, text).map(Some) }
 }
 
-/// Pairs of metadata, written `key:value`.
+/// Pairs of metadata, written `key:value`. In a key `\:` stands for a colon, `\\` for a backslash.
 fn pairs(wire: &[String]) -> Result<Vec<(String, String)>, LedgerError> {
     let pair = |(index, text): (usize, &String)| {
-        let pair = text.split_once(':').filter(|(key, _)| !key.is_empty());
-        let (key, value) = pair.ok_or_else(|| {
+        split(text).filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
             LedgerError::invalid("", "must be of the form key:value").within("metadata", index)
-        })?;
-        Ok((key.to_owned(), value.to_owned()))
+        })
     };
     wire.iter().enumerate().map(pair).collect()
+}
+
+/// Key and value, unless there is no colon between.
+fn split(text: &str) -> Option<(String, String)> {
+    let (mut key, mut rest) = (String::new(), text.chars());
+    while let Some(next) = rest.next() {
+        match next {
+            ':' => return Some((key, rest.as_str().to_owned())),
+            '\\' => key.push(rest.next()?),
+            other => key.push(other),
+        }
+    }
+    None
 }
 
 /// Number of the last item of the page before: what its token says.

@@ -12,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::error::LedgerError;
+use crate::watch::Streams;
 use crate::{prove, read, show, watch};
 
 /// Serves the ledger that an engine runs.
 pub(crate) struct Ledger {
     engine: Arc<Engine>,
     reader: Reader,
+    streams: Streams,
     /// Ends the streams.
     stop: CancellationToken,
 }
@@ -25,7 +27,7 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(engine: Arc<Engine>, stop: CancellationToken) -> Self {
         let reader = engine.reader();
-        Self { engine, reader, stop }
+        Self { engine, reader, streams: Streams::default(), stop }
     }
 
     /// Makes one transfer that settles a hold.
@@ -211,7 +213,9 @@ impl LedgerService for Ledger {
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<BoxStream<'static, Result<pb::WatchResponse, Status>>>, Status> {
         let from = request.into_inner().after.saturating_add(1);
-        let stream = watch::changes(self.reader.clone(), tenant()?, from, self.stop.clone());
+        let user = Context::current()?.principal.map(|principal| principal.user.to_string());
+        let counted = self.streams.count(tenant()?, user)?;
+        let stream = watch::changes(self.reader.clone(), counted, from, self.stop.clone());
         Ok(Response::new(Box::pin(stream)))
     }
 

@@ -248,7 +248,6 @@ fn main() {
     let (mut file, start) = (Vec::new(), Instant::now());
     snapshot.write(&mut file).unwrap();
     println!("written    {:?}, {} MB", start.elapsed(), file.len() >> 20);
-    drop(snapshot);
     let start = Instant::now();
     let mut copy = Book::read(io::Cursor::new(&file)).unwrap();
     println!("read       {:?}", start.elapsed());

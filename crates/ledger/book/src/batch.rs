@@ -21,7 +21,7 @@ pub struct Transfers {
     extensions: Extensions,
     /// Bytes of the longest extension of an item that settles a chain, if any does.
     chain_extension: Option<usize>,
-    /// What was looked up for each, and the number of the tenant whose they are to be.
+    /// What was looked up for the first ones, and the number of the tenant whose they are to be.
     ahead: Option<(u32, Vec<Ahead>)>,
 }
 
@@ -104,10 +104,17 @@ impl Transfers {
 
     /// What was looked up for each as transfers of the tenant, if it was.
     pub(crate) fn ahead(&self, tenant: u32) -> Option<&[Ahead]> {
-        self.ahead.as_ref().filter(|(of, _)| *of == tenant).map(|(_, ahead)| &**ahead)
+        let is_whole = |(of, ahead): &&(u32, Vec<_>)| (*of, ahead.len()) == (tenant, self.len());
+        self.ahead.as_ref().filter(is_whole).map(|(_, ahead)| &**ahead)
     }
 
-    /// Keeps what was looked up for each as transfers of the tenant.
+    /// What was looked up for the first ones as transfers of the tenant, with room for the others.
+    pub(crate) fn take_ahead(&mut self, tenant: u32) -> Vec<Ahead> {
+        let begun = self.ahead.take().filter(|(of, _)| *of == tenant);
+        begun.map_or_else(|| Vec::with_capacity(self.len()), |(_, ahead)| ahead)
+    }
+
+    /// Keeps what was looked up for the first ones as transfers of the tenant.
     pub(crate) fn set_ahead(&mut self, tenant: u32, ahead: Vec<Ahead>) {
         self.ahead = Some((tenant, ahead));
     }

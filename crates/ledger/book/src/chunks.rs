@@ -31,7 +31,10 @@ impl<T: Clone> Clone for Chunks<T> {
 struct Copying<T> {
     rows: Vec<Box<[T]>>,
     len: u32,
-    kept: Vec<(u32, T)>,
+    /// Which rows were changed.
+    changed: Vec<u32>,
+    /// What stood in them.
+    kept: Vec<T>,
     /// A bit for each row that was kept.
     is_kept: Vec<u64>,
 }
@@ -78,11 +81,16 @@ impl<T: Clone + Default> Chunks<T> {
         self.rows.iter().flatten().take(self.len as usize)
     }
 
+    /// Its rows, whose memory is given back as they are taken.
+    pub(crate) fn into_rows(self) -> impl Iterator<Item = T> {
+        self.rows.into_iter().flatten().take(self.len as usize)
+    }
+
     /// Begins a copy of what is there now. There is one at a time.
     pub(crate) fn begin_copy(&mut self) {
         let is_kept = vec![0; (self.len as usize).div_ceil(64)];
-        let (rows, kept) = (Vec::new(), Vec::new());
-        self.copying = Some(Copying { rows, len: self.len, kept, is_kept });
+        let (rows, changed, kept) = (Vec::new(), Vec::new(), Vec::new());
+        self.copying = Some(Copying { rows, len: self.len, changed, kept, is_kept });
     }
 
     /// Copies up to `count` chunks more and takes them off it. Nothing is left to do when it is not
@@ -110,7 +118,8 @@ impl<T: Clone> Copying<T> {
         let (bits, bit) = (&mut self.is_kept[row as usize / 64], 1 << (row % 64));
         if *bits & bit == 0 {
             *bits |= bit;
-            self.kept.push((row, value.clone()));
+            self.changed.push(row);
+            self.kept.push(value.clone());
         }
     }
 }
@@ -118,8 +127,8 @@ impl<T: Clone> Copying<T> {
 impl<T> Copied<T> {
     /// Puts the copy together.
     pub(crate) fn finish(self) -> Chunks<T> {
-        let Self(Copying { mut rows, len, kept, .. }) = self;
-        for (row, value) in kept {
+        let Self(Copying { mut rows, len, changed, kept, .. }) = self;
+        for (row, value) in changed.into_iter().zip(kept) {
             rows[row as usize / CHUNK][row as usize % CHUNK] = value;
         }
         Chunks { rows, len, copying: None }

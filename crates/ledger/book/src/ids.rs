@@ -291,12 +291,19 @@ const fn entry(hash: IdHash, number: u64) -> u64 {
     hash.tag() << NUMBER_BITS | (number + 1)
 }
 
-/// A segment of these entries with room for half as many more.
+/// A segment of these entries with room for a third as many more, and a little.
 pub(crate) fn filled(entries: impl ExactSizeIterator<Item = u64>) -> Segment {
-    let count = (entries.len() * 3 / 2).div_ceil(LINE).max(1);
+    let count = lines_for(entries.len().div_ceil(6).max(1));
     let lines: Segment = (0..count).map(|_| Line::empty()).collect();
     entries.for_each(|entry| put(&lines, entry));
     lines
+}
+
+/// At least so many lines: as many as fill what an allocator gives for them, which has four sizes
+/// from a power of two to the next. One line is lost to the counts of owners, one to alignment.
+fn lines_for(count: usize) -> usize {
+    let step = ((count + 2).next_power_of_two() / 8).max(1);
+    (count + 2).next_multiple_of(step) - 2
 }
 
 /// Whether a segment is too full for one more: searches would become long.

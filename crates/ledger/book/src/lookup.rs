@@ -11,6 +11,9 @@ use crate::book::{Book, Tenants};
 use crate::hash::HashKey;
 use crate::ids::IdReader;
 
+/// Transfers that are looked up at a time.
+const AHEAD: usize = 8 * CHUNK;
+
 /// Finds ids while the book goes on changing.
 ///
 /// What it gives are candidates: whoever asks reads the entry of each number, and compares its
@@ -36,15 +39,20 @@ impl Lookup {
         }
     }
 
-    /// Looks up what of the transfers will not change any more until they are created: half of what
-    /// the thread of the book would have to do for them.
-    pub fn look_ahead(&self, tenant: TenantId, transfers: &mut Transfers) {
-        let Some(tenant) = self.tenant(tenant) else { return };
-        let mut ahead = vec![Ahead::default(); transfers.len()];
-        for (chunk, ahead) in transfers.items().chunks(CHUNK).zip(ahead.chunks_mut(CHUNK)) {
+    /// Looks up what of the next 1,024 transfers will not change any more until they are created:
+    /// half of what the thread of the book would have to do for them. Whether there are more left.
+    pub fn look_ahead(&self, tenant: TenantId, transfers: &mut Transfers) -> bool {
+        let Some(tenant) = self.tenant(tenant) else { return false };
+        let mut ahead = transfers.take_ahead(tenant);
+        let begun = ahead.len();
+        let end = transfers.len().min(begun + AHEAD);
+        ahead.resize(end, Ahead::default());
+        let chunks = transfers.items()[begun..end].chunks(CHUNK);
+        for (chunk, ahead) in chunks.zip(ahead[begun..].chunks_mut(CHUNK)) {
             resolve(self.key, &**self.accounts.segments(), tenant, chunk, ahead);
         }
         transfers.set_ahead(tenant, ahead);
+        end < transfers.len()
     }
 
     /// Number of a tenant.

@@ -245,31 +245,36 @@ impl Snapshot {
         })
     }
 
-    /// Writes it.
-    pub fn write(&self, output: impl Write) -> io::Result<()> {
+    /// Writes it. What was copied for it is given back as it is written.
+    pub fn write(self, output: impl Write) -> io::Result<()> {
         let mut output = BufWriter::with_capacity(BUFFER_BYTES, output);
         let holds = self.open_holds();
-        self.counts(holds.len()).write(&mut output)?;
-        for tenant in &self.tenants {
+        let (counts, creations) = (self.counts(holds.len()), self.creations());
+        let Self { tenants, rows, overdrafts, holds: copied, fates, accounts, transfers, .. } =
+            self;
+        counts.write(&mut output)?;
+        for tenant in tenants {
             output.write_all(&tenant.bytes())?;
         }
-        for (row, number) in self.rows.iter().zip(self.creations()) {
-            write_row(&mut output, row, number)?;
+        for (row, number) in rows.into_rows().zip(creations) {
+            write_row(&mut output, &row, number)?;
         }
-        let mut overdrafts: Vec<_> = self.overdrafts.iter().collect();
+        let mut overdrafts: Vec<_> = overdrafts.iter().collect();
         overdrafts.sort_unstable();
         for (row, overdraft) in overdrafts {
             output.write_all(&row.to_le_bytes())?;
             output.write_all(&overdraft.to_le_bytes())?;
         }
-        for (number, hold) in holds {
-            write_hold(&mut output, number, hold)?;
+        for place in holds {
+            let OpenHold { number, hold, .. } = copied.get(place);
+            write_hold(&mut output, *number, hold)?;
         }
-        for fates in self.fates.iter() {
+        drop(copied);
+        for fates in fates.into_rows() {
             output.write_all(&fates.to_le_bytes())?;
         }
-        write_table(&mut output, &self.accounts, self.rows.len().into())?;
-        write_table(&mut output, &self.transfers, self.entries)?;
+        write_table(&mut output, accounts, counts.accounts.into())?;
+        write_table(&mut output, transfers, counts.entries)?;
         output.flush()
     }
 
@@ -280,11 +285,12 @@ impl Snapshot {
         creations[..self.rows.len() as usize].to_vec()
     }
 
-    /// Open holds, numbers ascending.
-    fn open_holds(&self) -> Vec<(u64, &Hold)> {
-        let open = self.holds.iter().filter(|it| it.number != ENDED);
-        let mut open: Vec<_> = open.map(|it| (it.number, &it.hold)).collect();
-        open.sort_unstable_by_key(|(number, _)| *number);
+    /// Places of the open holds, numbers ascending.
+    fn open_holds(&self) -> Vec<u32> {
+        let number = |place: &u32| self.holds.get(*place).number;
+        let mut open: Vec<_> =
+            (0..self.holds.len()).filter(|place| number(place) != ENDED).collect();
+        open.sort_unstable_by_key(number);
         open
     }
 
@@ -386,11 +392,11 @@ fn write_hold(output: &mut impl Write, number: u64, hold: &Hold) -> io::Result<(
 }
 
 /// Writes the entries of a table whose numbers are below `end`: the others came later.
-fn write_table(output: &mut impl Write, segments: &[Segment], end: u64) -> io::Result<()> {
+fn write_table(output: &mut impl Write, segments: Vec<Segment>, end: u64) -> io::Result<()> {
     let mut bytes = Vec::new();
     for lines in segments {
         bytes.clear();
-        bytes.extend(live(lines, end).flat_map(u64::to_le_bytes));
+        bytes.extend(live(&lines, end).flat_map(u64::to_le_bytes));
         let count = u32::try_from(bytes.len() / 8).expect("a segment has fewer than 2^28 entries");
         output.write_all(&count.to_le_bytes())?;
         output.write_all(&bytes)?;

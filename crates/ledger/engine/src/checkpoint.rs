@@ -133,25 +133,25 @@ impl Checkpoints {
 
     /// Takes checkpoints until there are no more.
     pub(crate) fn run(&self, taken: &Receiver<Taken>, queue: &Sender<Command>) {
-        background::give_way();
+        background::take_turns();
         for Taken { request: Request { why, copied }, tail } in taken {
             // None comes when the ledger ends before.
             let Some(Ok(copied)) = copied.map(|copied| copied.recv()) else { continue };
             let snapshot = copied.finish();
-            let is_last = matches!(why, Why::Last);
-            if !matches!(why, Why::Asked(_)) {
-                self.save(&snapshot, &tail);
-            }
-            if !is_last {
+            let is_saved = !matches!(why, Why::Asked(_));
+            if !matches!(why, Why::Last) {
                 let work = Work::Record(compute(&snapshot, why));
                 // Fails when the ledger stops; the next one will be taken then.
                 drop(queue.send(Command { work, _room: None }));
+            }
+            if is_saved {
+                self.save(snapshot, &tail);
             }
         }
     }
 
     /// Without a file the next start takes longer, no more.
-    fn save(&self, snapshot: &Snapshot, tail: &Tail) {
+    fn save(&self, snapshot: Snapshot, tail: &Tail) {
         let entries = snapshot.entries();
         let written = self.files.write(entries, |file| {
             for part in [tail.encode(), self.nodes.encode(entries)] {

@@ -8,8 +8,10 @@ use std::thread::JoinHandle;
 use book::{NewAccounts, Outcome, Transfers};
 use proof::{Amendment, SigningKey, TenantId};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::task::yield_now;
 
 use crate::answers::Reply;
+use crate::calm::Calm;
 use crate::pipeline::{BATCH_ITEMS_MAX, Command, Work};
 use crate::query::Reader;
 
@@ -24,6 +26,7 @@ pub struct Engine {
     room: Arc<Semaphore>,
     threads: Vec<JoinHandle<()>>,
     reader: Reader,
+    calm: Calm,
     /// Held while a checkpoint is taken for somebody: who comes meanwhile may use the same.
     checkpointing: Mutex<()>,
 }
@@ -38,9 +41,10 @@ impl Engine {
         queue: Sender<Command>,
         threads: Vec<JoinHandle<()>>,
         reader: Reader,
+        calm: Calm,
     ) -> Self {
         let room = Arc::new(Semaphore::new(QUEUE_ITEMS_MAX));
-        Self { queue, room, threads, reader, checkpointing: Mutex::default() }
+        Self { queue, room, threads, reader, calm, checkpointing: Mutex::default() }
     }
 
     /// Creates accounts, in order. The answer is durable.
@@ -70,7 +74,10 @@ impl Engine {
         mut transfers: Transfers,
     ) -> Result<Vec<Outcome>, Stopped> {
         let items = transfers.len();
-        self.reader.lookup.look_ahead(tenant, &mut transfers);
+        while self.reader.lookup.look_ahead(tenant, &mut transfers) {
+            // Others on this thread do not wait for all of a large batch.
+            yield_now().await;
+        }
         self.outcomes(items, |reply| Work::Transfers(tenant, transfers, reply)).await
     }
 
@@ -116,7 +123,7 @@ impl Engine {
         let room = self.room(items).await?;
         let (reply, answer) = Reply::new();
         self.send(work(reply), room)?;
-        answer.await.map_err(|_| Stopped)
+        self.calm.look(answer).await.map_err(|_| Stopped)
     }
 
     async fn done(&self, work: impl FnOnce(oneshot::Sender<()>) -> Work) -> Result<(), Stopped> {

@@ -9,6 +9,7 @@
 //! - What was saved beside the journal is an aid: the journal alone tells all.
 
 mod answers;
+mod calm;
 mod checkpoint;
 mod engine;
 mod open;

@@ -15,6 +15,7 @@ use proof::{EntryBytes, Sealer, Signatures, SigningKey, Tail, Tiles};
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::calm::Calm;
 use crate::checkpoint::{self, Checkpoints};
 use crate::engine::Engine;
 use crate::pipeline::{self, Parts};
@@ -121,8 +122,9 @@ impl Engine {
             snapshot_every: options.snapshot_every,
             unsaved: replayed,
         };
-        let (queue, threads) = pipeline::start(parts, &progress)?;
-        Ok(Self::new(queue, threads, reader))
+        let calm = Calm::default();
+        let (queue, threads) = pipeline::start(parts, &progress, &calm)?;
+        Ok(Self::new(queue, threads, reader, calm))
     }
 }
 

@@ -34,6 +34,7 @@ use proof::{
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::answers::{Answer, Reply};
+use crate::calm::Calm;
 use crate::checkpoint::{self, Checkpoints, Computed};
 use crate::progress::Progress;
 
@@ -125,6 +126,7 @@ pub(crate) struct Parts {
 pub(crate) fn start(
     parts: Parts,
     progress: &Progress,
+    calm: &Calm,
 ) -> io::Result<(Sender<Command>, Vec<JoinHandle<()>>)> {
     let Parts { book, sealer, journal, reader, index, checkpoints, clock, .. } = parts;
     let (queue, commands) = mpsc::channel();
@@ -134,7 +136,8 @@ pub(crate) fn start(
     let (to_checkpoint, requests) = mpsc::channel();
 
     let past = apply::Settled::new(reader, progress.clone());
-    let first = apply::Applier::new(book, past, clock, parts.snapshot_every, parts.unsaved);
+    let first =
+        apply::Applier::new(book, past, clock, calm.clone(), parts.snapshot_every, parts.unsaved);
     let seal = seal::Seal::new(sealer, checkpoints.nodes().clone());
     let writer = write::Writer::new(journal, progress, &checkpoints, to_index, to_checkpoint);
     let finish = Arc::new(finish::Finish::new(seal, writer));

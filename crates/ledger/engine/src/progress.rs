@@ -15,6 +15,7 @@ struct Inner {
     state: Mutex<State>,
     changed: Condvar,
     durable: watch::Sender<u64>,
+    indexed: watch::Sender<u64>,
     failure: watch::Sender<Option<String>>,
     /// The last durable block, and the key that signed it.
     head: RwLock<(Header, PublicKey)>,
@@ -23,7 +24,6 @@ struct Inner {
 #[derive(Debug)]
 struct State {
     durable: u64,
-    indexed: u64,
     stopped: bool,
 }
 
@@ -32,9 +32,10 @@ impl Progress {
     pub(crate) fn new(head: Header, key: PublicKey) -> Self {
         let (durable, indexed) = (head.end(), head.end());
         Self(Arc::new(Inner {
-            state: Mutex::new(State { durable, indexed, stopped: false }),
+            state: Mutex::new(State { durable, stopped: false }),
             changed: Condvar::new(),
             durable: watch::Sender::new(durable),
+            indexed: watch::Sender::new(indexed),
             failure: watch::Sender::new(None),
             head: RwLock::new((head, key)),
         }))
@@ -65,10 +66,14 @@ impl Progress {
         self.0.durable.send_replace(entries);
     }
 
+    /// How many entries are indexed.
+    pub(crate) fn indexed(&self) -> u64 {
+        *self.0.indexed.borrow()
+    }
+
     /// So many entries are indexed.
     pub(crate) fn set_indexed(&self, entries: u64) {
-        self.0.state.lock().indexed = entries;
-        self.0.changed.notify_all();
+        self.0.indexed.send_replace(entries);
     }
 
     /// Waits until the entry of that number is durable. False when it never will be.
@@ -81,12 +86,13 @@ impl Progress {
     }
 
     /// Waits until so many entries are indexed. False when they never will be.
-    pub(crate) fn wait_indexed(&self, entries: u64) -> bool {
-        let mut state = self.0.state.lock();
-        while state.indexed < entries && !state.stopped {
-            self.0.changed.wait(&mut state);
+    pub(crate) async fn await_indexed(&self, entries: u64) -> bool {
+        let (mut indexed, mut failure) = (self.0.indexed.subscribe(), self.0.failure.subscribe());
+        tokio::select! {
+            biased;
+            reached = indexed.wait_for(|indexed| *indexed >= entries) => reached.is_ok(),
+            _ = failure.wait_for(Option::is_some) => false,
         }
-        state.indexed >= entries
     }
 
     /// The ledger runs no more; the first reason is kept.

@@ -6,6 +6,8 @@ mod list;
 mod prove;
 mod transfer;
 
+use std::cell::Cell;
+
 use book::Lookup;
 use proof::{
     AccountId, AccountProof, ConsistencyProof, Entry, EntryBytes, Metadata, SignedHead, TenantId,
@@ -18,6 +20,9 @@ use crate::progress::Progress;
 use crate::view::{
     AccountView, AsOf, Balances, Changes, Filter, HistoryItem, Page, QueryError, TransferView,
 };
+
+/// Most things that are looked up where the question arrives: half a millisecond's work.
+const SHORT_ITEMS: usize = 100;
 
 /// Reads a running ledger. Sees everything that was answered before the question, and nothing
 /// that a crash could take back.
@@ -37,6 +42,8 @@ struct View<'a> {
     end: u64,
     /// Number of the tenant.
     tenant: u32,
+    /// How many entries would have to be indexed, if so many are not.
+    awaits: Cell<u64>,
 }
 
 impl Reader {
@@ -46,7 +53,9 @@ impl Reader {
         tenant: TenantId,
         ids: Vec<AccountId>,
     ) -> Result<Vec<AccountView>, QueryError> {
-        self.ask(tenant, move |view| view.accounts(&ids)).await.map(Option::unwrap_or_default)
+        let (is_short, answer) =
+            (ids.len() <= SHORT_ITEMS, move |view: &View<'_>| view.accounts(&ids));
+        self.ask(tenant, is_short, answer).await.map(Option::unwrap_or_default)
     }
 
     /// The transfers of these ids, in their order. Those that do not exist are left out.
@@ -55,7 +64,9 @@ impl Reader {
         tenant: TenantId,
         ids: Vec<TransferId>,
     ) -> Result<Vec<TransferView>, QueryError> {
-        self.ask(tenant, move |view| view.transfers(&ids)).await.map(Option::unwrap_or_default)
+        let (is_short, answer) =
+            (ids.len() <= SHORT_ITEMS, move |view: &View<'_>| view.transfers(&ids));
+        self.ask(tenant, is_short, answer).await.map(Option::unwrap_or_default)
     }
 
     /// Balances of an account, if the tenant has it.
@@ -65,7 +76,7 @@ impl Reader {
         account: AccountId,
         as_of: AsOf,
     ) -> Result<Option<Balances>, QueryError> {
-        let balances = self.ask(tenant, move |view| view.balances_of(account, as_of)).await;
+        let balances = self.ask(tenant, true, move |view| view.balances_of(account, as_of)).await;
         balances.map(Option::flatten)
     }
 
@@ -76,7 +87,9 @@ impl Reader {
         account: AccountId,
         filter: Filter,
     ) -> Result<Option<Page<HistoryItem>>, QueryError> {
-        let page = self.ask(tenant, move |view| view.history(account, &filter)).await;
+        // Metadata may be found only far away.
+        let is_short = filter.size <= SHORT_ITEMS && filter.metadata.is_empty();
+        let page = self.ask(tenant, is_short, move |view| view.history(account, &filter)).await;
         page.map(Option::flatten)
     }
 
@@ -86,7 +99,7 @@ impl Reader {
         tenant: TenantId,
         filter: Filter,
     ) -> Result<Page<TransferView>, QueryError> {
-        let page = self.ask(tenant, move |view| view.find_transfers(&filter)).await;
+        let page = self.ask(tenant, false, move |view| view.find_transfers(&filter)).await;
         page.map(|page| page.unwrap_or_else(Page::empty))
     }
 
@@ -96,19 +109,20 @@ impl Reader {
         tenant: TenantId,
         filter: Filter,
     ) -> Result<Page<AccountView>, QueryError> {
-        let page = self.ask(tenant, move |view| view.find_accounts(&filter)).await;
+        let page = self.ask(tenant, false, move |view| view.find_accounts(&filter)).await;
         page.map(|page| page.unwrap_or_else(Page::empty))
     }
 
-    /// The entries of the tenant from number `from` on, in the order in which they were committed,
-    /// up to `max` of them. There may be fewer, also none, while [`Changes::next`] goes on.
+    /// The entries of the tenant from number `from` on, in the order in which they were committed:
+    /// `max` of them, or all that there are. There may be fewer, also none, while [`Changes::next`]
+    /// goes on, where a million entries are all of other tenants.
     pub async fn changes(
         &self,
         tenant: TenantId,
         from: u64,
         max: usize,
     ) -> Result<Changes, QueryError> {
-        let changes = self.ask(tenant, move |view| view.changes(from, max)).await?;
+        let changes = self.ask(tenant, false, move |view| view.changes(from, max)).await?;
         // A tenant that was never seen has no entries up to now.
         Ok(changes.unwrap_or_else(|| Changes { items: Vec::new(), next: from }))
     }
@@ -129,7 +143,7 @@ impl Reader {
         tenant: TenantId,
         id: TransferId,
     ) -> Result<Option<TransferProof>, QueryError> {
-        self.ask(tenant, move |view| view.prove_transfer(id)).await.map(Option::flatten)
+        self.ask(tenant, false, move |view| view.prove_transfer(id)).await.map(Option::flatten)
     }
 
     /// Proves the state of an account, if the tenant has it, at the newest checkpoint; see
@@ -140,7 +154,7 @@ impl Reader {
         tenant: TenantId,
         id: AccountId,
     ) -> Result<Option<AccountProof>, QueryError> {
-        self.ask(tenant, move |view| view.prove_account(id)).await.map(Option::flatten)
+        self.ask(tenant, false, move |view| view.prove_account(id)).await.map(Option::flatten)
     }
 
     /// Proves that the present head goes on from the first `from` entries, if there were so many
@@ -153,20 +167,58 @@ impl Reader {
         blocking(move || reader.consistency(from)).await
     }
 
-    /// Answers for a tenant, if it was ever seen.
+    /// Answers for a tenant, if it was ever seen. A short answer is given by the thread that asks: to
+    /// hand it to another one would take longer.
     async fn ask<T: Send + 'static>(
         &self,
         tenant: TenantId,
-        answer: impl FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        is_short: bool,
+        answer: impl Fn(&View<'_>) -> Result<T, QueryError> + Clone + Send + 'static,
     ) -> Result<Option<T>, QueryError> {
         let end = self.progress.durable();
         let Some(tenant) = self.lookup.tenant(tenant) else { return Ok(None) };
-        let reader = self.clone();
-        blocking(move || answer(&View { reader: &reader, end, tenant }).map(Some)).await
+        loop {
+            let attempt = if is_short {
+                self.attempt(end, tenant, &answer)
+            } else {
+                let (reader, answer) = (self.clone(), answer.clone());
+                blocking(move || reader.attempt(end, tenant, answer)).await
+            };
+            match attempt? {
+                Attempt::Answered(answered) => return Ok(Some(answered)),
+                Attempt::Awaits(entries) => {
+                    if !self.progress.await_indexed(entries).await {
+                        return Err(QueryError::Stopped);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers, unless the index has not all that it takes: what is durable is about to be in it.
+    fn attempt<T>(
+        &self,
+        end: u64,
+        tenant: u32,
+        answer: impl Fn(&View<'_>) -> Result<T, QueryError>,
+    ) -> Result<Attempt<T>, QueryError> {
+        let view = View { reader: self, end, tenant, awaits: Cell::new(0) };
+        let answered = answer(&view);
+        match view.awaits.get() {
+            0 => answered.map(Attempt::Answered),
+            entries => Ok(Attempt::Awaits(entries)),
+        }
     }
 }
 
-/// Files may be slow: they are read where nobody else waits.
+/// What came of a question.
+enum Attempt<T> {
+    Answered(T),
+    /// It is to be asked again when so many entries are indexed.
+    Awaits(u64),
+}
+
+/// Files may be slow: much of them is read where nobody else waits.
 async fn blocking<T: Send + 'static>(
     answer: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
 ) -> Result<T, QueryError> {
@@ -175,10 +227,15 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl View<'_> {
-    /// The index, when it has the entries before that number: what is durable is about to be in it.
+    /// The index, when it has the entries before that number. If not, the question is asked again,
+    /// whatever it makes of the error.
     fn index(&self, before: u64) -> Result<&index::Reader, QueryError> {
-        let is_there = self.reader.progress.wait_indexed(before.min(self.end));
-        if is_there { Ok(&self.reader.index) } else { Err(QueryError::Stopped) }
+        let before = before.min(self.end);
+        if self.reader.progress.indexed() >= before {
+            return Ok(&self.reader.index);
+        }
+        self.awaits.set(before);
+        Err(QueryError::Stopped)
     }
 
     /// An entry and its metadata.

@@ -238,12 +238,12 @@ impl World {
         let saved = sealed.as_mut().and_then(|it| it.tail.take().zip(it.copied.take()));
         if let Some((tail, copied)) = saved {
             // Without one the next start takes longer, no more.
-            drop(self.save(&copied.finish(), &tail));
+            drop(self.save(copied.finish(), &tail));
         }
         Ok(sealed)
     }
 
-    fn save(&self, snapshot: &book::Snapshot, tail: &Tail) -> io::Result<()> {
+    fn save(&self, snapshot: book::Snapshot, tail: &Tail) -> io::Result<()> {
         let entries = tail.entries();
         self.snapshots.write(entries, |file| {
             for part in [tail.encode(), self.nodes.encode(entries)] {

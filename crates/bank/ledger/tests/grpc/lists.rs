@@ -141,7 +141,9 @@ async fn things_are_found_by_reference_metadata_and_account() {
         metadata: [("branch".to_owned(), branch.to_owned())].into(),
         ..account(number)
     };
-    open(&mut client, vec![noted(3, "a:b"), noted(4, "c"), noted(5, "c")]).await;
+    let odd =
+        pb::NewAccount { metadata: [(r"a:b\c".to_owned(), "d:e".to_owned())].into(), ..account(6) };
+    open(&mut client, vec![noted(3, "a:b"), noted(4, "c"), noted(5, "c"), odd]).await;
     let list = pb::ListAccountsRequest::default();
     for (request, expected) in [
         (pb::ListAccountsRequest { external_id: uuid(77), ..list.clone() }, &[4][..]),
@@ -149,6 +151,8 @@ async fn things_are_found_by_reference_metadata_and_account() {
         (pb::ListAccountsRequest { metadata: vec!["branch:c".into()], ..list.clone() }, &[5, 4]),
         (pb::ListAccountsRequest { metadata: vec!["branch:a:b".into()], ..list.clone() }, &[3]),
         (pb::ListAccountsRequest { metadata: vec!["branch:".into()], ..list.clone() }, &[]),
+        (pb::ListAccountsRequest { metadata: vec![r"a\:b\\c:d:e".into()], ..list.clone() }, &[6]),
+        (pb::ListAccountsRequest { metadata: vec!["a:b".into()], ..list.clone() }, &[]),
     ] {
         let found = call(client.list_accounts(request)).await.unwrap().accounts;
         let ids: Vec<_> = expected.iter().copied().map(uuid).collect();

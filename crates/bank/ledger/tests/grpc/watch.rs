@@ -1,11 +1,11 @@
 //! The change stream, and the same page by page.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contracts::ledger::v1 as pb;
 use contracts::ledger::v1::CreateTransferStatus;
 use contracts::ledger::v1::change::Change as Happened;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{Code, Streaming};
 
 use crate::support::*;
@@ -38,6 +38,7 @@ async fn listed(client: &mut Client, mut after: u64) -> Vec<pb::Change> {
         if page.next_after == after {
             return changes;
         }
+        assert!(changes.len() % 2 == 0, "the page before was the last one");
         after = page.next_after;
         changes.extend(page.changes);
     }
@@ -123,6 +124,26 @@ async fn only_what_is_the_tenants_own_is_told() {
         own.iter().map(name).collect::<Vec<_>>(),
         ["account", "account", "transfer", "transfer"]
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_has_so_many_streams_and_no_more() {
+    let (_served, mut client) = opened().await;
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        streams.push(watch(&mut client, 0).await);
+    }
+
+    let refused = call(client.watch(pb::WatchRequest { after: 0 })).await;
+    testkit::assert_refused(refused, Code::ResourceExhausted, "TOO_MANY_STREAMS");
+    call_as_stranger(client.watch(pb::WatchRequest { after: 0 })).await.unwrap();
+
+    drop(streams.pop());
+    let end = Instant::now() + PATIENCE;
+    while call(client.watch(pb::WatchRequest { after: 0 })).await.is_err() {
+        assert!(Instant::now() < end, "a stream that was closed counts no more");
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// B-55: a reader that does not read slows nobody, and misses nothing.

@@ -1,7 +1,8 @@
 //! Applies calls to the book, a block at a time.
 
 use std::sync::mpsc::{Receiver, RecvError, RecvTimeoutError, Sender, SyncSender, TryRecvError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use book::{Book, Copied, Past, PastError};
 use clock::Clock;
@@ -10,6 +11,7 @@ use tracing::error;
 
 use super::finish::Finish;
 use super::{Answers, Applied, Command, Work, now};
+use crate::calm::{Calm, LOOK};
 use crate::checkpoint::Request;
 use crate::progress::Progress;
 
@@ -28,6 +30,7 @@ pub(super) struct Applier {
     book: Book,
     past: Settled,
     clock: Clock,
+    calm: Calm,
     snapshot_every: u64,
     /// Entries since the last snapshot that was written.
     unsaved: u64,
@@ -50,10 +53,11 @@ impl Applier {
         book: Book,
         past: Settled,
         clock: Clock,
+        calm: Calm,
         snapshot_every: u64,
         unsaved: u64,
     ) -> Self {
-        Self { book, past, clock, snapshot_every, unsaved, copying: None, left: None }
+        Self { book, past, clock, calm, snapshot_every, unsaved, copying: None, left: None }
     }
 
     /// Applies calls until it is told to stop or nobody takes its blocks.
@@ -66,6 +70,7 @@ impl Applier {
         while let Ok(next) = self.receive(commands) {
             match self.block(next, commands) {
                 Ok(Building { applied, is_last, .. }) => {
+                    self.calm.set(applied.answers.outcomes.len());
                     if !finish.take(applied, to_seal) || is_last {
                         return;
                     }
@@ -87,6 +92,14 @@ impl Applier {
             match commands.try_recv() {
                 Ok(command) => return Ok(Some(command)),
                 Err(TryRecvError::Empty) => self.copy(1),
+                Err(TryRecvError::Disconnected) => return Err(RecvError),
+            }
+        }
+        let end = Instant::now() + LOOK;
+        while self.calm.is() && Instant::now() < end {
+            match commands.try_recv() {
+                Ok(command) => return Ok(Some(command)),
+                Err(TryRecvError::Empty) => thread::yield_now(),
                 Err(TryRecvError::Disconnected) => return Err(RecvError),
             }
         }

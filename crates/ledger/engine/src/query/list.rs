@@ -3,13 +3,20 @@
 use std::ops::Range;
 
 use index::{Direction, Numbers, Reference, Subject};
-use proof::{AccountId, Entry, ExternalId, Metadata, Timestamp};
+use proof::{AccountId, Entry, ExternalId, Kind, Metadata, Timestamp};
 
 use super::View;
 use super::account::Found;
 use crate::view::{
     AccountView, Change, Changes, Filter, HistoryItem, Order, Page, QueryError, TransferView,
 };
+
+/// Entries of a journal that are read at a time.
+const ENTRIES_READ: usize = 1_024;
+
+/// Entries of other tenants after which a page of changes ends before it is full: a tenth of a
+/// second's work.
+const OTHERS_MAX: u64 = 1_000_000;
 
 impl View<'_> {
     /// What changed the balances of an account, if the tenant has it.
@@ -83,20 +90,25 @@ impl View<'_> {
         Ok(page)
     }
 
-    /// Entries of the tenant from number `from` on, up to `max` of them, or none among so many.
+    /// Entries of the tenant from number `from` on: `max` of them, unless there are no more, or none
+    /// of the next [`OTHERS_MAX`] is the tenant's.
     pub(super) fn changes(&self, from: u64, max: usize) -> Result<Changes, QueryError> {
         let mut changes = Changes { items: Vec::new(), next: from };
-        if from >= self.end {
-            return Ok(changes);
-        }
-        let entries = self.reader.journal.entries(from, max)?;
-        for (number, bytes, extension) in
-            entries.iter().take_while(|(number, ..)| *number < self.end)
-        {
-            changes.next = number + 1;
-            if proof::peek::tenant(bytes) == self.tenant {
-                let (entry, metadata) = super::decode(number, bytes, extension)?;
-                changes.items.push(Change { number, entry, metadata });
+        let mut read_until = from.saturating_add(OTHERS_MAX).min(self.end);
+        while changes.next < read_until && changes.items.len() < max {
+            let entries = self.reader.journal.entries(changes.next, ENTRIES_READ)?;
+            for (number, bytes, extension) in entries.iter() {
+                if number >= self.end || changes.items.len() == max {
+                    break;
+                }
+                changes.next = number + 1;
+                let is_own = proof::peek::tenant(bytes) == self.tenant;
+                // That a tenant was seen for the first time is no change of its.
+                if is_own && proof::peek::kind(bytes) != Some(Kind::Tenant) {
+                    let (entry, metadata) = super::decode(number, bytes, extension)?;
+                    changes.items.push(Change { number, entry, metadata });
+                    read_until = number.saturating_add(OTHERS_MAX).min(self.end);
+                }
             }
         }
         Ok(changes)
