@@ -11,6 +11,7 @@ mod load;
 mod malha;
 mod material;
 mod peer;
+mod transcode;
 
 use std::path::Path;
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(seconds: u32) -> Result<Vec<Row>> {
     let mut rows = one_core(folder.path(), &material, seconds).await?;
     rows.extend(two_cores(folder.path(), &material, seconds).await?);
     drop(backend);
+    rows.extend(transcode::run()?);
     Ok(rows)
 }
 
@@ -47,8 +49,8 @@ pub(crate) async fn run(seconds: u32) -> Result<Vec<Row>> {
 async fn one_core(folder: &Path, material: &Material, seconds: u32) -> Result<Vec<Row>> {
     let ours = malha::start(folder, material, ONE).await?;
     let theirs = envoy::start(folder, material, ONE).await?;
-    let (idle, peer_idle) =
-        (idle::resident_mb(&ours, IDLE).await?, idle::resident_mb(&theirs, IDLE).await?);
+    let idle = idle::resident(&ours, folder, IDLE).await?;
+    let peer_idle = idle::resident(&theirs, folder, IDLE).await?;
 
     let get = in_turn(&ours, &theirs, &material.get(), seconds).await?;
     let post = in_turn(&ours, &theirs, &material.post(), seconds).await?;
@@ -73,7 +75,9 @@ async fn one_core(folder: &Path, material: &Material, seconds: u32) -> Result<Ve
         row("offered_rps", offered, "1/s"),
         beside("get_p50_ms", "ms", steady.p50_ms, peer_steady.p50_ms),
         beside("get_p99_ms", "ms", steady.p99_ms, peer_steady.p99_ms),
-        beside("idle_rss_mb", "MB", idle, peer_idle),
+        beside("base_rss_mb", "MB", idle.base, peer_idle.base),
+        beside("idle_rss_mb", "MB", idle.plain, peer_idle.plain),
+        beside("idle_tls_rss_mb", "MB", idle.tls, peer_idle.tls),
     ])
 }
 
@@ -82,8 +86,12 @@ async fn two_cores(folder: &Path, material: &Material, seconds: u32) -> Result<V
     let ours = malha::start(folder, material, TWO).await?;
     let theirs = envoy::start(folder, material, TWO).await?;
     let get = in_turn(&ours, &theirs, &material.get(), seconds).await?;
-    let row = Row::alone("gateway", "two_core_get_rps", get.ours.per_second, "1/s");
-    Ok(vec![row.beside(PEER, get.peer.per_second)])
+    let row =
+        |metric, unit, ours, theirs| Row::alone("gateway", metric, ours, unit).beside(PEER, theirs);
+    Ok(vec![
+        row("two_core_get_rps", "1/s", get.ours.per_second, get.peer.per_second),
+        row("two_core_get_cpu_us", "us", get.ours.cpu_us, get.peer.cpu_us),
+    ])
 }
 
 /// What both came to.

@@ -1,6 +1,6 @@
 //! Compression of bodies: gzip, br and zstd.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -14,6 +14,9 @@ const ASIDE_BYTES: usize = 64 * 1024;
 
 /// Largest window that a body in zstd may ask for, as a power of two: 8 MiB, as RFC 9659 says.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// Window of a stream, as a power of two: 64 KiB.
+const STREAM_WINDOW_LOG: u32 = 16;
 
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -125,6 +128,63 @@ impl Coding {
     }
 }
 
+/// Compresses what comes piece by piece, so that each can be read when it has come.
+pub(crate) enum Press {
+    Gzip(GzEncoder<Vec<u8>>),
+    Brotli(Box<brotli::CompressorWriter<Vec<u8>>>),
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl Press {
+    /// Begins; with a small window, for there may be many streams at a time.
+    pub(crate) fn new(coding: Coding) -> io::Result<Self> {
+        let out = Vec::new();
+        Ok(match coding {
+            Coding::Gzip => Self::Gzip(GzEncoder::new(out, Compression::fast())),
+            Coding::Brotli => {
+                let window = STREAM_WINDOW_LOG;
+                Self::Brotli(Box::new(brotli::CompressorWriter::new(out, 4096, 3, window)))
+            }
+            Coding::Zstd => {
+                let mut encoder = zstd::stream::write::Encoder::new(out, 1)?;
+                encoder.window_log(STREAM_WINDOW_LOG)?;
+                Self::Zstd(encoder)
+            }
+        })
+    }
+
+    /// What a piece becomes, all of it.
+    pub(crate) fn piece(&mut self, bytes: &[u8]) -> io::Result<Bytes> {
+        let out = match self {
+            Self::Gzip(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.flush()?;
+                encoder.get_mut()
+            }
+            Self::Brotli(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.flush()?;
+                encoder.get_mut()
+            }
+            Self::Zstd(encoder) => {
+                encoder.write_all(bytes)?;
+                encoder.flush()?;
+                encoder.get_mut()
+            }
+        };
+        Ok(Bytes::from(std::mem::take(out)))
+    }
+
+    /// What comes after the last piece.
+    pub(crate) fn end(self) -> io::Result<Bytes> {
+        Ok(Bytes::from(match self {
+            Self::Gzip(encoder) => encoder.finish()?,
+            Self::Brotli(encoder) => encoder.into_inner(),
+            Self::Zstd(encoder) => encoder.finish()?,
+        }))
+    }
+}
+
 /// Reads no more than is allowed: a small body can hold a very large one.
 fn read_within(decoder: impl Read, bytes_max: usize) -> Result<Bytes, Undecodable> {
     let mut whole = Vec::new();
@@ -181,6 +241,36 @@ mod tests {
         for none in ["", "identity", "gzip;q=0", "gzip;q=-1", "deflate", "gzip;q=x"] {
             assert_eq!(accepted(none), None, "{none}");
         }
+    }
+
+    #[tokio::test]
+    async fn each_piece_of_a_stream_can_be_read_when_it_has_come() {
+        for coding in [Coding::Gzip, Coding::Brotli, Coding::Zstd] {
+            let mut press = Press::new(coding).unwrap();
+            let mut sent = Vec::new();
+            for round in 0..3 {
+                sent.extend_from_slice(&press.piece(b"{\"message\":\"hello\"}\n").unwrap());
+                let text = begun(coding, &sent);
+                assert_eq!(text.lines().count(), round + 1, "{coding:?}: {text}");
+            }
+            sent.extend_from_slice(&press.end().unwrap());
+            let whole = coding.decode(Bytes::from(sent), 1000).await.unwrap();
+            assert_eq!(whole.len(), 3 * 20, "{coding:?}");
+        }
+    }
+
+    /// What can be read of a stream that has not ended.
+    fn begun(coding: Coding, sent: &[u8]) -> String {
+        let mut decoder: Box<dyn Read> = match coding {
+            Coding::Gzip => Box::new(MultiGzDecoder::new(sent)),
+            Coding::Brotli => Box::new(brotli::Decompressor::new(sent, 4096)),
+            Coding::Zstd => Box::new(zstd::Decoder::with_buffer(sent).unwrap()),
+        };
+        let (mut text, mut buffer) = (Vec::new(), [0; 16]);
+        while let Ok(count @ 1..) = decoder.read(&mut buffer) {
+            text.extend_from_slice(&buffer[..count]);
+        }
+        String::from_utf8(text).unwrap()
     }
 
     #[tokio::test]

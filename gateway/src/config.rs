@@ -47,7 +47,7 @@ pub struct Config {
     pub compression: Compression,
     /// How streams are kept alive, and how long.
     pub streams: Streams,
-    /// Whose access tokens count. Default: Malha's own.
+    /// Whose access tokens count. Default: Malha's own; none where there is no mesh.
     pub issuers: Vec<IssuerConfig>,
     /// Bounds on size, time and number.
     pub limits: Limits,
@@ -59,7 +59,7 @@ pub struct Config {
     /// Default: absent.
     pub redis: Option<RedisConfig>,
     /// The PostgreSQL that several gateways share, where `idempotency` says so; they own the schema
-    /// `gateway` in it. Default: absent.
+    /// `gateway` in it. Default: absent, which in Malha is the database of the other services.
     pub postgres: Option<storage::Config>,
     /// Origins whose pages may call, such as `https://app.example.com`; `*` admits all.
     /// Default: none.
@@ -138,6 +138,16 @@ pub enum ErrorForm {
     Problem,
     /// The JSON of `google.rpc.Status`, as Google's own services answer.
     Status,
+}
+
+impl ErrorForm {
+    /// The type of an error's body.
+    pub(crate) const fn media_type(self) -> &'static str {
+        match self {
+            Self::Problem => "application/problem+json",
+            Self::Status => "application/json",
+        }
+    }
 }
 
 /// The access log: a line of JSON for a request.
@@ -272,6 +282,19 @@ impl Default for Config {
             sticky_key: None,
             policies: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// Settings of a gateway alone: no HTTPS until there is a certificate, and nobody whose tokens
+    /// count until a setting says so, for there is no mesh that has Malha's keys.
+    pub fn alone() -> Self {
+        Self { https: None, issuers: Vec::new(), ..Self::default() }
+    }
+
+    /// Settings of the upstreams.
+    pub(crate) fn upstreams(&self) -> upstream::Config {
+        upstream::Config { upstreams: self.upstreams.clone(), sticky_key: self.sticky_key.clone() }
     }
 }
 

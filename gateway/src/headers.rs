@@ -1,6 +1,7 @@
 //! Headers that every answer carries: what browsers must know, and who may call from a page.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::LazyLock;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -17,23 +18,25 @@ use crate::problem::Problem;
 pub(crate) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("x-idempotent-replay");
 
 /// Headers of the class that Helmet sets. An answer that sets one itself keeps its own.
-const SECURITY: [(HeaderName, HeaderValue); 12] = [
-    header("x-content-type-options", "nosniff"),
-    header("x-frame-options", "DENY"),
-    header("x-dns-prefetch-control", "off"),
-    header("x-download-options", "noopen"),
-    header("x-permitted-cross-domain-policies", "none"),
-    header("x-xss-protection", "0"),
-    header("referrer-policy", "no-referrer"),
-    header("origin-agent-cluster", "?1"),
-    header("cross-origin-opener-policy", "same-origin"),
-    header("cross-origin-resource-policy", "same-origin"),
-    (
-        CONTENT_SECURITY_POLICY,
-        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
-    ),
-    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-];
+static SECURITY: LazyLock<HeaderMap> = LazyLock::new(|| {
+    HeaderMap::from_iter([
+        header("x-content-type-options", "nosniff"),
+        header("x-frame-options", "DENY"),
+        header("x-dns-prefetch-control", "off"),
+        header("x-download-options", "noopen"),
+        header("x-permitted-cross-domain-policies", "none"),
+        header("x-xss-protection", "0"),
+        header("referrer-policy", "no-referrer"),
+        header("origin-agent-cluster", "?1"),
+        header("cross-origin-opener-policy", "same-origin"),
+        header("cross-origin-resource-policy", "same-origin"),
+        (
+            CONTENT_SECURITY_POLICY,
+            HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+        ),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ])
+});
 
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000; includeSubDomains");
 
@@ -63,10 +66,19 @@ pub(crate) fn is_for_this_machine(request: &Parts) -> bool {
         || ipv6.is_ok_and(|address| address.is_loopback())
 }
 
-/// Adds what browsers must know; with `hsts`, that they must come over TLS for a year.
-pub(crate) fn secure(headers: &mut HeaderMap, hsts: bool) {
-    for (name, value) in SECURITY {
-        headers.entry(name).or_insert(value);
+/// What browsers must know, whatever is answered.
+pub(crate) fn secure() -> HeaderMap {
+    SECURITY.clone()
+}
+
+/// Adds the headers that an answer brings itself; with `hsts`, that browsers must come over TLS for a
+/// year.
+pub(crate) fn complete(headers: &mut HeaderMap, own: &HeaderMap, hsts: bool) {
+    for name in own.keys().filter(|name| SECURITY.contains_key(*name)) {
+        headers.remove(name);
+    }
+    for (name, value) in own {
+        headers.append(name, value.clone());
     }
     if hsts {
         headers.insert(STRICT_TRANSPORT_SECURITY, HSTS);
@@ -130,13 +142,14 @@ mod tests {
     /// L-11.
     #[test]
     fn an_answer_keeps_what_it_says_itself() {
-        let mut headers = HeaderMap::from_iter([header("cache-control", "no-cache")]);
-        secure(&mut headers, false);
-        assert_eq!(headers[CACHE_CONTROL], "no-cache");
+        let own = HeaderMap::from_iter([header("cache-control", "no-cache")]);
+        let mut headers = secure();
+        complete(&mut headers, &own, false);
+        assert_eq!(headers.get_all(CACHE_CONTROL).iter().collect::<Vec<_>>(), ["no-cache"]);
         assert_eq!(headers["x-content-type-options"], "nosniff");
         assert!(!headers.contains_key(STRICT_TRANSPORT_SECURITY));
 
-        secure(&mut headers, true);
+        complete(&mut headers, &own, true);
         assert!(headers.contains_key(STRICT_TRANSPORT_SECURITY));
     }
 

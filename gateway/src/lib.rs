@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+mod check;
 mod coding;
 mod config;
 #[cfg(test)]
@@ -34,16 +35,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ::limits::{AnswerStore, Idempotency, Limiter, Redis};
+use ::limits::{Idempotency, Limiter, Redis};
 use arc_swap::ArcSwap;
-use auth::{KeySource, KeysConfig, Verifier};
+use auth::{KeySource, Verifier};
 use clock::Clock;
 use mesh::Mesh;
 use storage::Database;
 use tokio_util::sync::CancellationToken;
 use upstream::Upstreams;
 
-pub use ::limits::{IdempotencyConfig, RateConfig, RedisConfig, Window};
+pub use ::limits::{AnswerStore, IdempotencyConfig, RateConfig, RedisConfig, Window};
 pub use auth::IssuerConfig;
 pub use config::{
     AccessLog, ClientCertificates, Compression, Config, ErrorForm, Limits, Logged, Network,
@@ -168,18 +169,12 @@ async fn edge(
     mesh: Option<&Mesh>,
     clock: Clock,
 ) -> Result<Edge, StartError> {
-    // Without a mesh there is nobody who knows the keys of its tokens.
-    let of_mesh = |issuer: &&IssuerConfig| mesh.is_some() || issuer.keys != KeysConfig::Mesh;
-    let issuers: Vec<_> = config.issuers.iter().filter(of_mesh).cloned().collect();
     let keys = mesh.map(|mesh| Arc::new(mesh.key_source()) as Arc<dyn KeySource>);
-    let upstreams = upstream::Config {
-        upstreams: config.upstreams.clone(),
-        sticky_key: config.sticky_key.clone(),
-    };
+    let upstreams = config.upstreams();
     let workers = config.workers.unwrap_or_else(serve::cores);
     let redis = config.redis.as_ref().map(Redis::open).transpose()?;
     Ok(Edge {
-        verifier: Verifier::new(&issuers, keys, clock)?,
+        verifier: Verifier::new(&config.issuers, keys, clock)?,
         limiter: Limiter::new(&config.rate_limits, redis.as_ref())?,
         idempotency: idempotency(&config, redis).await?,
         upstreams: Upstreams::new(&upstreams, mesh, workers)?,

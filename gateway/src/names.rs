@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 
+use bytes::{BufMut, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 /// Names the request in logs, from the edge to the last hop.
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
@@ -63,11 +65,17 @@ impl Namer {
         let id = self.draw();
         // A correlation id of ours is the trace's id in other clothes.
         let id = parent.and_then(trace_of).unwrap_or(id);
+        // Both share one piece of memory.
+        let mut text = BytesMut::with_capacity(Hyphenated::LENGTH + TRACEPARENT_BYTES);
         let correlation_id = given.cloned().unwrap_or_else(|| {
-            let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-            value(id.hyphenated().encode_lower(&mut text).as_bytes())
+            let mut digits = [0; Hyphenated::LENGTH];
+            text.put_slice(id.hyphenated().encode_lower(&mut digits).as_bytes());
+            value(text.split())
         });
-        let parent = parent.cloned().unwrap_or_else(|| self.begin_trace(id));
+        let parent = parent.cloned().unwrap_or_else(|| {
+            text.put_slice(&self.begin_trace(id));
+            value(text.split())
+        });
         Names::marked(correlation_id, parent)
     }
 
@@ -82,7 +90,7 @@ impl Namer {
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    fn begin_trace(&self, id: Uuid) -> HeaderValue {
+    fn begin_trace(&self, id: Uuid) -> [u8; TRACEPARENT_BYTES] {
         let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
         id.simple().encode_lower(&mut text[3..35]);
         // An id of zeros is none; one that ends in 1 is never zero.
@@ -91,7 +99,7 @@ impl Namer {
             let nibble = span >> (60 - 4 * place) & 15;
             *digit = b"0123456789abcdef"[usize::try_from(nibble).unwrap_or_default()];
         }
-        value(&text)
+        text
     }
 }
 
@@ -104,8 +112,8 @@ impl Names {
     }
 }
 
-fn value(text: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(text).unwrap_or(HeaderValue::from_static("-"))
+fn value(text: BytesMut) -> HeaderValue {
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// Whether logs can show an id as it is.

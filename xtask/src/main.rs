@@ -2,6 +2,7 @@
 //!
 //! Light on dependencies, because the first `cargo xtask dev` on a fresh machine builds it.
 
+mod fuzz;
 mod install;
 mod promises;
 mod run;
@@ -41,6 +42,12 @@ enum Command {
         #[arg(long)]
         ledger: bool,
     },
+    /// Run `malha gateway` under clients and services that misbehave, and look for what it leaves.
+    Soak {
+        /// Seconds of load.
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
     /// Run random histories of the ledger, with crashes and failing disks, against its model.
     Simulate {
         /// How many.
@@ -50,6 +57,8 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         first: u64,
     },
+    /// Fuzz what the gateway reads: JSON, messages, paths, headers.
+    Fuzz(fuzz::Fuzz),
     /// Run a benchmark beside its peer: `edge`, `gateway`, `ledger`.
     Bench {
         /// Which one.
@@ -90,18 +99,21 @@ fn run(command: Command) -> Result<()> {
             install::postgresql()?;
             install::redis()?;
             cargo(["test", "--workspace"])?;
-            openapi()
+            openapi()?;
+            fuzz::Fuzz::briefly().run()
         }
         Command::Check => check(),
         Command::Crash { rounds, ledger } => {
             install::postgresql()?;
             crash(rounds, ledger)
         }
+        Command::Soak { seconds } => soak(seconds),
         Command::Simulate { seeds, first } => {
             let (seeds, first) = (seeds.to_string(), first.to_string());
             let command = ["run", "--release", "--quiet", "--package", "simulation", "--"];
             cargo(command.into_iter().chain(["--seeds", &seeds, "--first", &first]))
         }
+        Command::Fuzz(fuzz) => fuzz.run(),
         Command::Bench { name, json, quick } => {
             install::postgresql()?;
             install::wrk()?;
@@ -144,13 +156,15 @@ fn openapi() -> Result<()> {
 fn crash(rounds: u32, ledger: bool) -> Result<()> {
     // The full load of the ledger is that of an optimised one.
     let (profile, tests) = if ledger { ("release", "ledger_kill::") } else { ("test", "crash::") };
-    run::run_with(
-        "cargo",
-        [
-            ["test", "--profile", profile, "--package", "malha", "--test", "mesh"].as_slice(),
-            &["--", tests, "--nocapture"],
-        ]
-        .concat(),
-        &[("MALHA_CRASH_ROUNDS", &rounds.to_string())],
-    )
+    mesh_tests(profile, tests, ("MALHA_CRASH_ROUNDS", &rounds.to_string()))
+}
+
+fn soak(seconds: u64) -> Result<()> {
+    mesh_tests("release", "soak::", ("MALHA_SOAK_SECONDS", &seconds.to_string()))
+}
+
+/// Runs tests of the real program, with a variable that makes them longer.
+fn mesh_tests(profile: &str, tests: &str, variable: (&str, &str)) -> Result<()> {
+    let command = ["test", "--profile", profile, "--package", "malha", "--test", "mesh"];
+    run::run_with("cargo", command.into_iter().chain(["--", tests, "--nocapture"]), &[variable])
 }

@@ -32,7 +32,7 @@ pub(super) async fn start(folder: &Path, material: &Material, cores: Cores) -> R
         .spawn()
         .context("cannot start Envoy; `cargo xtask bench gateway` installs it")?;
     await_listening(HTTP).await?;
-    Ok(Gateway { process, http: HTTP, load_cores: cores.load })
+    Ok(Gateway { process, http: HTTP, https: HTTPS, load_cores: cores.load })
 }
 
 /// Where `cargo xtask bench` puts it.
@@ -132,7 +132,6 @@ fn jwt(material: &Material) -> Value {
             "issuer": "malha",
             "audiences": ["malha"],
             "local_jwks": {"filename": material.keys},
-            "forward": true,
             "jwt_cache_config": {"jwt_cache_size": REMEMBERED},
         }},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "malha"}}],

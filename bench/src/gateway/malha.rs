@@ -30,7 +30,7 @@ pub(super) async fn start(folder: &Path, material: &Material, cores: Cores) -> R
         .spawn()
         .context("cannot start `malha gateway`; `cargo xtask bench` builds it first")?;
     await_listening(HTTP).await?;
-    Ok(Gateway { process, http: HTTP, load_cores: cores.load })
+    Ok(Gateway { process, http: HTTP, https: HTTPS, load_cores: cores.load })
 }
 
 fn toml(folder: &Path, material: &Material, cores: Cores) -> String {

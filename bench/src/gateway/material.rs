@@ -19,6 +19,9 @@ use super::load::Requests;
 /// Folder of the certificates.
 pub(super) const CERTS: &str = "certs";
 
+/// The contract and what it imports, as a descriptor set.
+pub(super) const CONTRACT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shop.bin"));
+
 /// Tokens that follow one another, more than twice as many as either gateway remembers.
 const FRESH: usize = 40_000;
 
@@ -55,7 +58,7 @@ impl Material {
             Ok(path)
         };
         Ok(Self {
-            contract: file("shop.bin", include_bytes!(concat!(env!("OUT_DIR"), "/shop.bin")))?,
+            contract: file("shop.bin", CONTRACT)?,
             keys: file("jwks.json", json!({"keys": [signer.public_jwk()]}).to_string().as_bytes())?,
             get: file("get.lua", script(&[&token], GET).as_bytes())?,
             post: file("post.lua", script(&[&token], &post()).as_bytes())?,
@@ -119,7 +122,8 @@ fn post() -> String {
     format!(r#"return wrk.format("POST", "/v1/orders", headers, '{body}')"#)
 }
 
-/// A wrk script that sends `request` with one token after the other.
+/// A wrk script that sends `request` with one token after the other. All is written beforehand: wrk is
+/// not to be what is measured.
 fn script(tokens: &[impl AsRef<str>], request: &str) -> String {
     let mut script = "tokens = {}\n".to_owned();
     for token in tokens {
@@ -129,10 +133,19 @@ fn script(tokens: &[impl AsRef<str>], request: &str) -> String {
     script.push_str(
         r#"
 headers = { ["content-type"] = "application/json" }
+written = {}
+init = function()
+  for at, token in ipairs(tokens) do
+    headers["authorization"] = token
+    written[at] = format()
+  end
+end
 at = 0
 request = function()
-  at = at % #tokens + 1
-  headers["authorization"] = tokens[at]
+  at = at % #written + 1
+  return written[at]
+end
+format = function()
   "#,
     );
     script + request + "\nend\n"

@@ -13,6 +13,8 @@ pub(super) struct Gateway {
     pub(super) process: Child,
     /// Where it speaks HTTP.
     pub(super) http: SocketAddr,
+    /// Where it speaks HTTP over TLS.
+    pub(super) https: SocketAddr,
     /// Cores that load may come from.
     pub(super) load_cores: &'static str,
 }

@@ -130,9 +130,13 @@ pub(crate) fn addresses() -> impl Iterator<Item = (&'static str, SocketAddr)> {
     })
 }
 
-/// Names of the services that have a schema in PostgreSQL.
-pub(crate) fn stored() -> Vec<&'static str> {
-    let is_stored = |module: &&Module| matches!(module.start, Start::Stored(_));
+/// Names of the modules that have a schema in the database.
+pub(crate) fn stored(settings: &Settings) -> Vec<&'static str> {
+    let is_stored = |module: &&Module| match module.start {
+        Start::Stored(_) => true,
+        Start::Own(_) => false,
+        Start::Edge => settings.edge_is_stored(),
+    };
     MODULES.iter().filter(is_stored).map(|module| module.name).collect()
 }
 

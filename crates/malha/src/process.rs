@@ -175,9 +175,12 @@ async fn start(module: &Module, parts: Parts) -> Result<Started> {
     let settings = Arc::clone(&parts.settings);
     let service = match module.start {
         Start::Edge => {
-            let gateway =
-                Box::pin(Gateway::bind(settings.gateway.clone(), Some(&parts.mesh), parts.clock))
-                    .await?;
+            let mut config = settings.gateway.clone();
+            if settings.edge_is_stored() {
+                await_database(&Database::open(module.name, &settings.storage), &settings).await?;
+                config.postgres = Some(settings.storage.clone());
+            }
+            let gateway = Box::pin(Gateway::bind(config, Some(&parts.mesh), parts.clock)).await?;
             return Ok(Started::Edge(Box::new(gateway)));
         }
         Start::Own(start) => start(parts).await?,

@@ -10,6 +10,7 @@ use figment::error::Kind;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use gateway::AnswerStore;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -73,6 +74,11 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Whether the edge keeps answers in the database of the services.
+    pub(crate) fn edge_is_stored(&self) -> bool {
+        self.gateway.idempotency.store == AnswerStore::Postgres && self.gateway.postgres.is_none()
+    }
+
     /// Reads the settings; a later source wins: defaults, `overrides` (TOML), `file`, environment.
     pub(crate) fn load(overrides: &str, file: Option<&Path>) -> Result<Self> {
         read(overrides, file)
@@ -90,10 +96,8 @@ pub(crate) struct StandAlone {
 }
 
 impl Default for StandAlone {
-    /// Without a certificate of the mesh there is no HTTPS until a setting asks for it.
     fn default() -> Self {
-        let gateway = gateway::Config { https: None, ..gateway::Config::default() };
-        Self { gateway, telemetry: telemetry::Config::default() }
+        Self { gateway: gateway::Config::alone(), telemetry: telemetry::Config::default() }
     }
 }
 

@@ -3,7 +3,8 @@
 //! The first request with a key takes a lock and is carried out; its answer, if 2xx, is kept. A
 //! repeat is given that answer, or told that the first is still being carried out. A lock belongs to
 //! who took it: it is renewed while it is held, and once it has expired and another has taken it, the
-//! first can neither complete nor release it.
+//! first can neither complete nor release it. When nobody knows whether the request was carried out,
+//! its lock is abandoned: repeats are told so, and for how long.
 //!
 //! What is promised is as durable as the store: memory forgets at a restart, Redis what it had not
 //! written to disk, PostgreSQL nothing. When the store does not answer, [`Idempotency::begin`] fails,
@@ -51,6 +52,8 @@ pub enum Begin {
     Fresh(Lock),
     /// The first is still being carried out (409).
     InFlight,
+    /// Whether the first was carried out is not known (409). It may be made again after that time.
+    Unknown(Duration),
     /// The key was used for another request (422).
     Mismatch,
     /// Give the answer of the first, and say that it is a replay.
@@ -115,6 +118,7 @@ impl Idempotency {
         match found {
             Ok(Found::Nothing) => Ok(Begin::Fresh(lock())),
             Ok(Found::Running) => Ok(Begin::InFlight),
+            Ok(Found::Abandoned(left)) => Ok(Begin::Unknown(left)),
             Ok(Found::Other) => Ok(Begin::Mismatch),
             Ok(Found::Done(record)) => Ok(match record.into_answer() {
                 Ok(answer) => Begin::Replay(answer),

@@ -337,7 +337,10 @@ fn client(config: &RedisConfig) -> Result<Client, ConfigError> {
     let Some(ca) = &config.ca else {
         return Client::open(address).map_err(|error| refused("url", &error));
     };
-    let root_cert = Some(fs::read(ca).map_err(|error| refused("ca", &error))?);
+    let root_cert = Some(
+        fs::read(ca)
+            .map_err(|error| refused("ca", &format!("cannot read {}: {error}", ca.display())))?,
+    );
     Client::build_with_tls(address, TlsCertificates { client_tls: None, root_cert })
         .map_err(|error| refused("ca", &error))
 }

@@ -1,66 +1,22 @@
-//! A Redis server of a test's own.
+//! A Redis server of a test's own, as these tests see it.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use crate::{Redis, RedisConfig};
 
 /// A server that stops when it is dropped.
-pub(crate) struct Server {
-    folder: TempDir,
-    port: u16,
-    process: Option<Child>,
-}
+pub(crate) struct Server(testkit::Redis);
 
 impl Server {
     /// A new, empty server.
     pub(crate) fn start() -> Self {
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-        let mut server = Self { folder: tempfile::tempdir().unwrap(), port, process: None };
-        server.restart();
-        server
-    }
-
-    /// Starts it again at the same address, empty.
-    pub(crate) fn restart(&mut self) {
-        let process = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-            .arg("--port")
-            .arg(self.port.to_string())
-            .arg("--dir")
-            .arg(self.folder.path())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.process = Some(process);
-        let until = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_err() {
-            assert!(Instant::now() < until, "redis-server does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Kills it without a word.
-    pub(crate) fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    /// Sends its process a signal, such as `STOP`.
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+        Self(testkit::Redis::start())
     }
 
     pub(crate) fn config(&self) -> RedisConfig {
         RedisConfig {
-            url: format!("redis://127.0.0.1:{}", self.port),
+            url: format!("redis://127.0.0.1:{}", self.port()),
             retry_interval: Duration::from_millis(50),
             ..RedisConfig::default()
         }
@@ -76,8 +32,16 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
+impl Deref for Server {
+    type Target = testkit::Redis;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }

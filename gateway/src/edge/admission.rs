@@ -1,10 +1,11 @@
 //! Who calls, how often, and whether the contract admits it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{TokenError, Verified};
-use bytes::BytesMut;
+use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, StatusCode};
 use limits::{Caller, ClassId, Decision};
@@ -30,8 +31,8 @@ const RATE_LIMIT_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 #[derive(Clone)]
 pub(crate) struct User {
     pub(crate) verified: Arc<Verified>,
-    /// The token itself, as the header that shows it: services verify it again.
-    pub(crate) authorization: HeaderValue,
+    /// The token itself, as the header that shows it to services that verify it again.
+    pub(crate) authorization: Option<HeaderValue>,
 }
 
 impl Worker {
@@ -89,7 +90,8 @@ impl Worker {
             None => Box::pin(self.edge.verifier.verify(token)).await,
         };
         let verified = verified.map_err(refusal)?;
-        Ok(User { verified, authorization: normal(authorization)? })
+        let authorization = verified.forward.then(|| normal(&authorization)).transpose()?;
+        Ok(User { verified, authorization })
     }
 
     /// Counts the request, or refuses it; says which in the headers.
@@ -125,17 +127,26 @@ impl Worker {
 /// Says in an answer what is left.
 fn describe(decision: &Decision<'_>, headers: &mut HeaderMap) {
     let Some(tightest) = decision.tightest() else { return };
-    let mut all = BytesMut::with_capacity(64);
-    decision.write_limit(&mut all);
-    if let Ok(all) = HeaderValue::from_maybe_shared(all.freeze()) {
-        headers.insert(RATE_LIMIT, all);
+    // All values share one piece of memory.
+    let mut text = BytesMut::with_capacity(128);
+    let mut add = |name: HeaderName, value: Bytes| {
+        // Names of classes are what headers admit, and so are digits.
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            headers.insert(name, value);
+        }
+    };
+    decision.write_limit(&mut text);
+    add(RATE_LIMIT, text.split().freeze());
+    add(RATE_LIMIT_POLICY, decision.policy().clone());
+    let numbers = [
+        (RATE_LIMIT_LIMIT, tightest.limit.into()),
+        (RATE_LIMIT_REMAINING, tightest.remaining),
+        (RATE_LIMIT_RESET, tightest.reset_seconds),
+    ];
+    for (name, number) in numbers {
+        text.put_slice(itoa::Buffer::new().format(number).as_bytes());
+        add(name, text.split().freeze());
     }
-    if let Ok(policy) = HeaderValue::from_maybe_shared(decision.policy().clone()) {
-        headers.insert(RATE_LIMIT_POLICY, policy);
-    }
-    headers.insert(RATE_LIMIT_LIMIT, tightest.limit.into());
-    headers.insert(RATE_LIMIT_REMAINING, tightest.remaining.into());
-    headers.insert(RATE_LIMIT_RESET, tightest.reset_seconds.into());
 }
 
 fn check_rights(policy: &Policy, user: &Verified) -> Result<(), Problem> {
@@ -156,12 +167,13 @@ fn role_missing() -> Problem {
 
 /// The header that shows the token. Browsers cannot set it for a WebSocket; there it is the word
 /// after `bearer` in the list of protocols.
-fn authorization(headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+fn authorization(headers: &HeaderMap) -> Result<Cow<'_, HeaderValue>, Problem> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     match (given.next(), given.next()) {
-        (Some(value), None) => Ok(value.clone()),
+        (Some(value), None) => Ok(Cow::Borrowed(value)),
         (Some(_), Some(_)) => Err(malformed()),
         (None, _) => crate::streams::websocket::token(headers)
+            .map(Cow::Owned)
             .ok_or_else(|| unauthorized("TOKEN_MISSING", "this method needs an access token")),
     }
 }
@@ -177,10 +189,10 @@ fn bearer(value: &HeaderValue) -> Result<&str, Problem> {
 }
 
 /// The header as services are shown it, however the client wrote it.
-fn normal(value: HeaderValue) -> Result<HeaderValue, Problem> {
-    let token = bearer(&value)?;
+fn normal(value: &HeaderValue) -> Result<HeaderValue, Problem> {
+    let token = bearer(value)?;
     if value.len() == "Bearer ".len() + token.len() && value.as_bytes().starts_with(b"Bearer ") {
-        return Ok(value);
+        return Ok(value.clone());
     }
     HeaderValue::try_from(format!("Bearer {token}")).map_err(|_| malformed())
 }
@@ -216,7 +228,7 @@ mod tests {
             for value in values {
                 headers.append(AUTHORIZATION, HeaderValue::from_static(value));
             }
-            let shown = authorization(&headers).and_then(normal);
+            let shown = authorization(&headers).and_then(|value| normal(&value));
             shown.map_err(|problem| problem.reason.into_owned())
         };
         for given in ["Bearer abc", "bearer abc", "BEARER   abc "] {

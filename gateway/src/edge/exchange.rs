@@ -19,6 +19,7 @@ use tracing::Span;
 use super::Worker;
 use super::origin::Origin;
 use crate::answer::{Answer, AnswerBody, Cut, Frames};
+use crate::headers;
 use crate::log::Line;
 use crate::meter::Meter;
 use crate::names::Names;
@@ -29,9 +30,6 @@ use crate::site::{Route, Rpc};
 
 /// What is logged of a client that does not wait for its answer.
 const LEFT: u16 = 499;
-
-/// Headers of an answer, most of the time at most: so many are made room for at once.
-const USUAL: usize = 24;
 
 /// Counts what no route answers.
 static UNMATCHED: LazyLock<Meter> = LazyLock::new(|| Meter::new("unmatched"));
@@ -44,6 +42,8 @@ pub(crate) struct Exchange {
     pub(crate) over_tls: bool,
     /// Headers of the answer, whatever it will be.
     pub(crate) headers: HeaderMap,
+    /// Whether there is a body that nobody has read to its end yet.
+    pub(crate) unread: bool,
     pub(crate) record: Record,
     /// Absent for all but the few that are recorded.
     span: Span,
@@ -57,6 +57,7 @@ impl Exchange {
         origin: &Origin,
         names: Names,
         head: &Parts,
+        unread: bool,
         span: Span,
     ) -> Self {
         worker.edge.in_flight.increment(1);
@@ -75,7 +76,7 @@ impl Exchange {
             handed_over: false,
         };
         let Origin { address, over_tls, .. } = *origin;
-        Self { peer, address, over_tls, headers: HeaderMap::with_capacity(USUAL), record, span }
+        Self { peer, address, over_tls, headers: headers::secure(), unread, record, span }
     }
 
     /// The record of what goes on beside the connection when the request is answered.
@@ -100,13 +101,13 @@ impl Exchange {
 
     /// A route answers.
     pub(crate) fn route(&mut self, route: &Arc<Route>) {
-        self.span.record("otel.name", route.rpc.descriptor.full_name());
+        telemetry::rename(&self.span, route.rpc.descriptor.full_name());
         self.record.target = Target::Route(Arc::clone(route));
     }
 
     /// A method answers, over gRPC.
     pub(crate) fn rpc(&mut self, rpc: &Arc<Rpc>) {
-        self.span.record("otel.name", rpc.descriptor.full_name());
+        telemetry::rename(&self.span, rpc.descriptor.full_name());
         self.record.target = Target::Rpc(Arc::clone(rpc));
     }
 

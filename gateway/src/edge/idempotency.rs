@@ -51,6 +51,7 @@ impl Worker {
         let lock = match begun {
             Begin::Fresh(lock) => lock,
             Begin::InFlight => return Err(in_flight()),
+            Begin::Unknown(left) => return Err(unknown(left)),
             Begin::Mismatch => return Err(mismatch()),
             Begin::NotKept { .. } => return Err(not_kept()),
             Begin::Replay(kept) => {
@@ -59,15 +60,20 @@ impl Worker {
             }
         };
         let result = self.carry(exchange, asked, body).await;
-        // What may have been carried out keeps its lock until that expires.
         let settled = match &result {
-            Ok(answer) => Some(kept(answer)),
-            Err(problem) if problem.is_settled() => Some(refusal(problem.status)),
-            Err(_) => None,
+            Ok(answer) => kept(answer),
+            // Where a repeat does no harm, it need not wait.
+            Err(problem) if problem.is_settled() || asked.route.rpc.policy.retry_safe => {
+                refusal(problem.status)
+            }
+            // What may have been carried out keeps its lock until that expires.
+            Err(_) => {
+                drop(lock);
+                let wait = self.edge.settings.idempotency.lock_ttl;
+                return result.map_err(|problem| problem.retry_after(wait));
+            }
         };
-        if let Some(answer) = settled
-            && let Err(error) = lock.complete(answer).await
-        {
+        if let Err(error) = lock.complete(settled).await {
             let correlation = exchange.record.names.correlation_id();
             tracing::warn!(%error, correlationId = correlation, "an answer was not kept");
         }
@@ -130,6 +136,11 @@ fn replay(kept: Kept) -> Result<Answer, Problem> {
 fn in_flight() -> Problem {
     Problem::new(StatusCode::CONFLICT, "REQUEST_IN_PROGRESS", "Request already in progress")
         .retry_after(IN_FLIGHT_RETRY_AFTER)
+}
+
+fn unknown(left: Duration) -> Problem {
+    let detail = "whether the request was carried out is not known";
+    Problem::new(StatusCode::CONFLICT, "OUTCOME_UNKNOWN", detail).retry_after(left)
 }
 
 fn mismatch() -> Problem {

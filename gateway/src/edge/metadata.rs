@@ -1,6 +1,6 @@
 //! What travels to the upstream with a call: nothing that the client says of itself but its token.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE};
 use upstream::{Route, Sticky};
 
 use super::admission::User;
@@ -24,7 +24,9 @@ impl Worker {
         metadata.insert(CORRELATION_ID, names.correlation_id.clone());
         metadata.insert(TRACEPARENT, names.traceparent.clone());
         if let Some(user) = user {
-            metadata.insert(AUTHORIZATION, user.authorization.clone());
+            if let Some(authorization) = &user.authorization {
+                metadata.insert(AUTHORIZATION, authorization.clone());
+            }
             for (name, value) in &user.verified.metadata {
                 metadata.insert(name.clone(), value.clone());
             }
@@ -47,12 +49,19 @@ impl Worker {
     }
 }
 
-/// The cookie that keeps a client at its endpoint.
-pub(crate) fn set_cookie(sticky: &Sticky, value: &str) -> Option<HeaderValue> {
-    let Sticky { cookie, max_age } = sticky;
-    let max_age = max_age.as_secs();
-    let cookie = format!("{cookie}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax");
-    HeaderValue::try_from(cookie).ok()
+impl Exchange {
+    /// Gives the client the cookie that keeps it at its endpoint, if there is a new one.
+    pub(crate) fn keep(&mut self, sticky: Option<&Sticky>, value: Option<&str>) {
+        let (Some(Sticky { cookie, max_age }), Some(value)) = (sticky, value) else { return };
+        let max_age = max_age.as_secs();
+        // Without TLS a browser would not take it back.
+        let secure = if self.over_tls { "; Secure" } else { "" };
+        let cookie =
+            format!("{cookie}={value}; Path=/; Max-Age={max_age}{secure}; HttpOnly; SameSite=Lax");
+        if let Ok(cookie) = HeaderValue::try_from(cookie) {
+            self.headers.append(SET_COOKIE, cookie);
+        }
+    }
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

@@ -20,9 +20,11 @@ use std::sync::Arc;
 use arc_swap::Cache;
 use auth::Verifier;
 use futures::FutureExt;
-use http::header::{ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
+use http::header::{
+    ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, VARY,
+};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use limits::{Idempotency, Limiter};
@@ -117,7 +119,9 @@ impl Worker {
         let mut names = self.namer.name(request.headers(), origin.may_name);
         let span = self.span(request.headers(), &mut names);
         let (head, body) = request.into_parts();
-        let mut exchange = Exchange::begin(&self, peer, &origin, names, &head, span.clone());
+        let unread = !body.is_end_stream();
+        let mut exchange =
+            Exchange::begin(&self, peer, &origin, names, &head, unread, span.clone());
         let carried_out = self.carry_out(&mut exchange, &head, body).instrument(span);
         let carried_out = AssertUnwindSafe(carried_out);
         let answered = match carried_out.catch_unwind().await {
@@ -186,7 +190,7 @@ impl Worker {
         if page.is_for_staff() {
             self.admit_staff(exchange, &head.headers).await?;
         }
-        Ok(self.edge.pages.answer(page, &self.edge.upstreams, site, &head.headers).await)
+        self.edge.pages.answer(page, &self.edge.upstreams, site, &head.headers).await
     }
 
     /// What may be done at a path, for clients that ask and for browsers before they call.
@@ -236,13 +240,15 @@ impl Worker {
     async fn complete(&self, exchange: &mut Exchange, head: &Parts, answer: &mut Answer) {
         self.compress(&head.headers, answer).await;
         let hsts = exchange.over_tls && !headers::is_for_this_machine(head);
-        // The exchange has room for all; an answer brings few of its own.
         let headers = &mut exchange.headers;
-        for (name, value) in answer.headers() {
-            headers.append(name, value.clone());
-        }
+        headers::complete(headers, answer.headers(), hsts);
         headers.insert(CORRELATION_ID, exchange.record.names.correlation_id.clone());
-        headers::secure(headers, hsts);
+        // Over HTTP/1.1 what is left of a body stands before the next request: hyper closes then, and
+        // a client that is not told would send its next request into nothing.
+        let is_whole = !matches!(answer.body(), AnswerBody::Flow(_));
+        if exchange.unread && is_whole && head.version <= Version::HTTP_11 {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         std::mem::swap(answer.headers_mut(), headers);
         if head.method == Method::HEAD {
             let length = answer.body().size_hint().exact();
@@ -251,6 +257,11 @@ impl Worker {
             }
             *answer.body_mut() = AnswerBody::Done;
         }
+    }
+
+    /// How an answer may be compressed for the client that sent these headers.
+    pub(crate) fn coding(&self, request: &HeaderMap) -> Option<Coding> {
+        Coding::accepted(request).filter(|_| self.edge.settings.compression.enabled)
     }
 
     /// Compresses an answer that is worth it and that nobody has compressed before.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue, SET_COOKIE};
+use http::header::{CONTENT_TYPE, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode};
 use http_body::Body;
@@ -14,7 +14,7 @@ use transcoder::{Input, InputError, Output};
 use upstream::{Call, Failure};
 
 use super::admission::User;
-use super::metadata::{self, IDEMPOTENCY_KEY};
+use super::metadata::IDEMPOTENCY_KEY;
 use super::{Exchange, Worker, idempotency};
 use crate::answer::{Answer, AnswerBody, empty};
 use crate::body;
@@ -77,6 +77,7 @@ impl Worker {
             body::check_json(&head.headers)?;
         }
         let body = body::read(&head.headers, body, &self.edge.settings.limits).await?;
+        exchange.unread = false;
         match key {
             None => self.carry(exchange, asked, &body).await,
             Some(key) => {
@@ -118,14 +119,10 @@ impl Worker {
         if let Some(replay) = reply.headers.get(IDEMPOTENT_REPLAY) {
             exchange.headers.insert(IDEMPOTENT_REPLAY, replay.clone());
         }
-        if let (Some(sticky), Some(value)) = (sticky, &reply.sticky)
-            && let Some(cookie) = metadata::set_cookie(&sticky, value)
-        {
-            exchange.headers.append(SET_COOKIE, cookie);
-        }
+        exchange.keep(sticky.as_ref(), reply.sticky.as_deref());
         let mut answer = transcoded(route, &reply.message)?;
         if policy.conditional && matches!(head.method, Method::GET | Method::HEAD) {
-            etag::apply(&head.headers, &mut answer);
+            etag::apply(&head.headers, &mut answer)?;
         }
         Ok(answer)
     }

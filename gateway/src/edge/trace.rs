@@ -22,7 +22,6 @@ impl Worker {
             correlationId = names.correlation_id(),
             userId = Empty,
             otel.kind = "server",
-            otel.name = Empty,
             sampling.drawn = true,
         );
         if recorded.is_some() {

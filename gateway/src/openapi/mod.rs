@@ -14,13 +14,19 @@ use prost_reflect::{DescriptorPool, ServiceDescriptor};
 use serde_json::{Map, Value, json};
 use transcoder::Schema;
 
+use crate::config::ErrorForm;
 use crate::site::{Route, Routes};
 use comments::Comments;
 use operation::Operation;
 use schema::Schemas;
 
-/// Builds the document of all routes.
-pub(crate) fn document(pool: &DescriptorPool, routes: &Routes, schema: &Schema) -> Value {
+/// Builds the document of all routes, whose errors have that form.
+pub(crate) fn document(
+    pool: &DescriptorPool,
+    routes: &Routes,
+    schema: &Schema,
+    errors: ErrorForm,
+) -> Value {
     let comments = Comments::of(pool);
     let mut schemas = Schemas::new(schema, &comments);
     let mut paths = Paths::default();
@@ -34,13 +40,13 @@ pub(crate) fn document(pool: &DescriptorPool, routes: &Routes, schema: &Schema) 
     }
     json!({
         "openapi": "3.1.0",
-        "info": info(pool),
+        "info": info(pool, errors),
         "servers": [{"url": "/"}],
         "tags": tags(pool, routes, &comments),
         "paths": paths.all,
         "components": {
-            "schemas": schemas.into_components(problems::schema()),
-            "responses": problems::responses(),
+            "schemas": schemas.into_components(problems::schema(errors)),
+            "responses": problems::responses(errors),
             "securitySchemes": {
                 "bearer": {
                     "type": "http",
@@ -54,13 +60,17 @@ pub(crate) fn document(pool: &DescriptorPool, routes: &Routes, schema: &Schema) 
     })
 }
 
-fn info(pool: &DescriptorPool) -> Value {
+fn info(pool: &DescriptorPool, errors: ErrorForm) -> Value {
     let own = pool.services().any(|service| service.package_name().starts_with("malha."));
     let title = if own { "Malha" } else { "API" };
+    let errors = match errors {
+        ErrorForm::Problem => "RFC 9457 problems",
+        ErrorForm::Status => "`google.rpc.Status`",
+    };
     json!({
         "title": title,
         "version": env!("CARGO_PKG_VERSION"),
-        "description": "Methods of gRPC services, over REST and JSON. Errors are RFC 9457 problems.",
+        "description": format!("Methods of gRPC services, over REST and JSON. Errors are {errors}."),
     })
 }
 

@@ -104,6 +104,8 @@ impl Operation<'_> {
         if self.is_conditional() {
             let text = "The `ETag` of the answer that the client has already.";
             parameters.push(header("If-None-Match", text, &json!({"type": "string"})));
+            let text = "The `ETag` of the only answer that the client wants.";
+            parameters.push(header("If-Match", text, &json!({"type": "string"})));
         }
         parameters
     }
@@ -196,6 +198,7 @@ impl Operation<'_> {
         responses[status.to_string()] = self.success(schemas);
         if self.is_conditional() {
             responses["304"] = json!({"description": "The client has this answer already."});
+            responses["412"] = problems::response("412");
         }
         responses
     }
@@ -226,9 +229,7 @@ impl Operation<'_> {
             content["example"] = example;
         }
         success["content"] = match self.route.rpc.streaming {
-            Streaming::None | Streaming::Client if output.full_name() == "google.api.HttpBody" => {
-                json!({"*/*": {"schema": schema}})
-            }
+            _ if self.route.response.is_raw() => json!({"*/*": {}}),
             Streaming::None | Streaming::Client => json!({JSON: content}),
             Streaming::Server | Streaming::Both => {
                 success["description"] = json!(format!(

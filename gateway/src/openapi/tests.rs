@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use super::schema::REF;
+use std::collections::BTreeMap;
+
+use super::schema::{PROBLEM, REF};
 use super::*;
-use crate::site::Site;
+use crate::site::{Contract, Settings, Site};
 
 fn site() -> Site {
     Site::of(contracts::pool(), &[]).unwrap()
@@ -187,6 +189,8 @@ fn streams_and_policies_of_a_third_party_are_shown() {
     assert_eq!(hello["x-roles"], json!(["friend"]));
     assert_eq!(hello["parameters"][0]["example"], "Ana");
     assert!(hello["responses"]["304"].is_object());
+    assert!(hello["responses"]["412"].is_object());
+    assert!(paths["/v1/hello"]["post"]["responses"]["412"].is_null(), "a POST has no ETag");
     assert!(hello["responses"]["200"]["headers"]["ETag"].is_object());
     assert!(paths["/v1/hello"]["post"]["responses"]["304"].is_null(), "a POST has no ETag");
     let hellos = &paths["/v1/hellos/{name}"]["get"]["responses"]["200"]["content"];
@@ -221,4 +225,24 @@ fn operations(document: &Value) -> impl Iterator<Item = (&String, &String, &Valu
     paths.flat_map(|(path, verbs)| {
         verbs.as_object().unwrap().iter().map(move |(verb, operation)| (path, verb, operation))
     })
+}
+
+/// The document shows errors as the settings have them.
+#[test]
+fn errors_are_documented_in_the_form_that_they_have() {
+    let contract = Contract { pool: contracts::pool().clone(), offers: BTreeMap::new() };
+    let settings = Settings { errors: ErrorForm::Status, ..Settings::default() };
+    let site = Site::build(&contract, &settings).unwrap();
+    let document: Value = serde_json::from_slice(site.openapi.body()).unwrap();
+    assert!(!document.to_string().contains("problem+json"));
+    let schema = &document["components"]["schemas"][PROBLEM];
+    assert_eq!(schema["required"], json!(["code", "message", "details"]));
+    let limited = &document["components"]["responses"]["Problem429"]["content"]["application/json"];
+    assert_eq!(limited["schema"][REF], "#/components/schemas/Problem");
+    let example = &limited["examples"]["RATE_LIMITED"]["value"];
+    assert_eq!(
+        (&example["code"], &example["details"][0]["reason"]),
+        (&json!(8), &json!("RATE_LIMITED"))
+    );
+    assert_eq!(example["details"][1]["retryDelay"], "1s");
 }

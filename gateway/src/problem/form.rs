@@ -93,7 +93,7 @@ pub(super) fn status(problem: &Problem, correlation_id: &str) -> Status {
 }
 
 /// `INSUFFICIENT_FUNDS` as people read it: `Insufficient funds`.
-pub(crate) fn title(reason: &str) -> String {
+pub(super) fn title(reason: &str) -> String {
     let word = |word: &str| {
         if ACRONYMS.contains(&word) { word.to_owned() } else { word.to_ascii_lowercase() }
     };

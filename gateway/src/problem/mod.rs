@@ -17,7 +17,6 @@ use transcoder::InputError;
 use crate::answer::{Answer, whole};
 use crate::config::ErrorForm;
 use code::{code_name, http_status, is_fault, is_service, public_detail};
-pub(crate) use form::title;
 
 /// When to come again if nobody said, but a repeat is right.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -158,11 +157,8 @@ impl Problem {
 
     /// The answer, for the request at `path`.
     pub(crate) fn into_answer(self, form: ErrorForm, path: &str, correlation_id: &str) -> Answer {
-        let content_type = match form {
-            ErrorForm::Problem => "application/problem+json",
-            ErrorForm::Status => "application/json",
-        };
-        let mut answer = whole(self.status, content_type, self.json(form, path, correlation_id));
+        let json = self.json(form, path, correlation_id);
+        let mut answer = whole(self.status, form.media_type(), json);
         let headers = answer.headers_mut();
         if let Some(retry_after) = self.retry_after {
             headers.insert(RETRY_AFTER, whole_seconds(retry_after).into());

@@ -106,7 +106,7 @@ async fn only_who_says_so_and_what_was_not_carried_out_is_asked_again() {
 
 #[test]
 fn what_people_read_is_spelled_as_they_do() {
-    assert_eq!(title("MALFORMED_JSON"), "Malformed JSON");
+    assert_eq!(form::title("MALFORMED_JSON"), "Malformed JSON");
     let whole = Problem::invalid_fields(vec![FieldError::new("", "must be an object")]);
     assert_eq!(&*whole.detail, "must be an object");
     let one = Problem::invalid_fields(vec![FieldError::new("email", "is no address")]);

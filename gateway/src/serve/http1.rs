@@ -1,28 +1,33 @@
 //! HTTP/1.1 over one connection.
 //!
 //! A client that is silent for a while keeps its place, but not the memory of a conversation: what
-//! hyper holds for it is let go, and made again when the client says something.
+//! hyper holds for it is let go, and made again when the client says something. The same look every
+//! now and then finds heads that do not come to their end: a timer for each head would cost more than
+//! reading it.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http1::Builder;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::aside::aside;
 use super::connection::service;
 use super::patience::Patient;
 use super::peer::Peer;
 use crate::config::Limits;
 use crate::edge::Worker;
 
-/// Silence after which a conversation is let go.
-const LET_GO_AFTER: Duration = Duration::from_secs(3);
+/// Silence after which a conversation is let go. To begin another costs less than a request does, and
+/// whoever asks less often than this leaves the memory to others.
+const LET_GO_AFTER: Duration = Duration::from_millis(50);
 
 /// A stream that says when there is something to read.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -52,29 +57,32 @@ pub(super) async fn serve<S: Transport>(
     let limits = &worker.edge.settings.limits;
     let builder = builder(limits);
     let mut stream = Patient::new(stream, Arc::clone(&peer.waits), limits.send_timeout);
+    // Requests so far, and since when there was no other: the head of the next must come in time.
+    let (mut requests, mut since) = (peer.requests(), Instant::now());
     loop {
         let service = service(worker, &peer);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = Box::new(connection);
-        tokio::select! {
+        let unused = tokio::select! {
             biased;
             // A connection that breaks is the client's affair; its requests are logged one by one.
             _ = &mut connection => return,
-            () = stop.cancelled() => {
-                Pin::new(&mut *connection).graceful_shutdown();
-                let _ = connection.await;
-                return;
-            }
-            () = peer.unused(LET_GO_AFTER) => {}
+            unused = aside(stop.run_until_cancelled(peer.unused(LET_GO_AFTER))) => unused,
+        };
+        if unused.is_none() {
+            Pin::new(&mut *connection).graceful_shutdown();
+            let _ = connection.await;
+            return;
         }
         let Some(parts) = connection.into_parts() else { return };
         stream = parts.io.into_inner();
-        if !parts.read_buf.is_empty() {
-            // Half a request: hyper has its time for the rest.
-            stream.unread(parts.read_buf);
-            continue;
+        if requests != peer.requests() {
+            (requests, since) = (peer.requests(), Instant::now());
         }
-        if !is_woken(&stream, limits, &stop).await {
+        let left = limits.header_timeout.saturating_sub(since.elapsed());
+        let is_half = !parts.read_buf.is_empty();
+        stream.unread(parts.read_buf);
+        if left.is_zero() || !(is_half || is_woken(&stream, left, &stop).await) {
             // The client need not be there any more.
             let _ = timeout(limits.send_timeout, stream.shutdown()).await;
             return;
@@ -85,19 +93,20 @@ pub(super) async fn serve<S: Transport>(
 /// Waits for a silent client; false when its time is over.
 async fn is_woken<S: Transport>(
     stream: &Patient<S>,
-    limits: &Limits,
+    left: Duration,
     stop: &CancellationToken,
 ) -> bool {
-    let left = limits.header_timeout.saturating_sub(LET_GO_AFTER);
-    let woken = timeout(left, stream.get_ref().socket().readable());
-    matches!(stop.run_until_cancelled(woken).await, Some(Ok(Ok(()))))
+    // What the system says of the socket may be old; a look at its first byte is not.
+    let mut first = [0; 1];
+    let woken = timeout(left, stream.get_ref().socket().peek(&mut first));
+    matches!(stop.run_until_cancelled(woken).await, Some(Ok(Ok(_))))
 }
 
 fn builder(limits: &Limits) -> Builder {
     let mut builder = Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // Head and body are mostly small: to copy them together costs less than to write them apart.
+        .writev(false)
         .max_headers(limits.headers_max as usize)
         .max_buf_size(limits.header_bytes_max.max(8192) as usize);
     builder

@@ -5,6 +5,7 @@
 //! fewest: sockets shared by all workers wake all of them for each connection and give a burst to
 //! whichever wakes first, and `SO_REUSEPORT` spreads few connections by luck.
 
+mod aside;
 mod connection;
 mod http1;
 mod http2;

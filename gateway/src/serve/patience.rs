@@ -1,15 +1,20 @@
-//! A stream whose reader may be slow, but not for ever.
+//! A stream whose reader may be slow, but not for ever, and that is closed so that its last word
+//! arrives.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
+
+/// How long a client may take to hear the last word. What it still says meanwhile is thrown away: a
+/// system that closes a connection with something unread takes back what it has sent.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Ends a connection when its client takes nothing of what it is sent for `patience`.
 pub(super) struct Patient<S> {
@@ -21,12 +26,14 @@ pub(super) struct Patient<S> {
     waiting: Option<Pin<Box<Sleep>>>,
     /// What was read before and is to be read again.
     unread: Bytes,
+    /// Whether the last word was said; then `waiting` is how long the client may take to hear it.
+    is_shut: bool,
 }
 
 impl<S> Patient<S> {
     /// Watches over the writes to `stream`, and notes whether one waits.
     pub(super) fn new(stream: S, waits: Arc<AtomicBool>, patience: Duration) -> Self {
-        Self { stream, waits, patience, waiting: None, unread: Bytes::new() }
+        Self { stream, waits, patience, waiting: None, unread: Bytes::new(), is_shut: false }
     }
 
     /// Gives back what was read and not understood yet.
@@ -73,7 +80,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + Unpin> Patient<S> {
+    /// Waits until the client has closed its side, or its time is over.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; 4096];
+        while self.waiting.as_mut().is_some_and(|left| left.as_mut().poll(context).is_pending()) {
+            let mut buffer = ReadBuf::new(&mut scrap);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -102,7 +124,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.judge(context, shut)
+        if !self.is_shut {
+            let shut = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.judge(context, shut))?;
+            self.is_shut = true;
+            self.waiting = Some(Box::pin(sleep(LINGER)));
+        }
+        self.linger(context).map(Ok)
     }
 }

@@ -62,19 +62,30 @@ impl Peer {
         self.requests.set(self.requests.get() + 1);
     }
 
-    /// Waits until nothing has come over the connection for so long, and nothing is under way.
+    /// Requests that came over the connection so far.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.get()
+    }
+
+    /// Waits until nothing has come over the connection for so long, and nothing was under way.
     pub(super) async fn unused(self: &Rc<Self>, idle: Duration) {
-        let mut seen = self.requests.get();
+        let mut seen = self.use_so_far();
         loop {
             sleep(idle).await;
-            let requests = self.requests.get();
-            // One is with the connection, one with its service; each request has another.
-            let answering = Rc::strong_count(self) > 2;
-            if requests == seen && !answering && !self.waits.load(Ordering::Relaxed) {
+            let now = self.use_so_far();
+            let (_, busy) = now;
+            if now == seen && !busy {
                 return;
             }
-            seen = requests;
+            seen = now;
         }
+    }
+
+    /// Requests that came, and whether one is under way.
+    fn use_so_far(self: &Rc<Self>) -> (u64, bool) {
+        // One is with the connection, one with its service; each request has another.
+        let answering = Rc::strong_count(self) > 2;
+        (self.requests(), answering || self.waits.load(Ordering::Relaxed))
     }
 }
 

@@ -15,6 +15,7 @@ use http::Method;
 use prost_reflect::{DescriptorPool, MethodDescriptor, ServiceDescriptor};
 use transcoder::Schema;
 
+use crate::config::ErrorForm;
 use crate::openapi;
 use crate::pages::{Kept, Page};
 use crate::policy::{self, Access, Rule};
@@ -53,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) pages: Vec<Page>,
     /// How strictly JSON is read.
     pub(crate) json: transcoder::Settings,
+    /// What errors look like.
+    pub(crate) errors: ErrorForm,
 }
 
 /// Routes, methods, policies and documents of one set of contracts.
@@ -93,7 +96,7 @@ impl Site {
         }
         let schema = Schema::new(pool, &OfOptions, settings.json);
         let routes = Routes::compile(&schema, &rpcs, &settings.pages)?;
-        let openapi = openapi::document(pool, &routes, &schema).to_string();
+        let openapi = openapi::document(pool, &routes, &schema, settings.errors).to_string();
         let openapi = Kept::new("application/json", openapi);
         let by_path = |rpc: Arc<Rpc>| (rpc.grpc_path.as_str().into(), rpc);
         Ok(Self { routes, rpcs: rpcs.into_iter().map(by_path).collect(), openapi })

@@ -154,6 +154,7 @@ impl Follower {
                 ignore_unknown: config.json.ignore_unknown,
                 merge_duplicates: config.json.merge_duplicates,
             },
+            errors: config.errors,
         };
         Ok(Self { source, settings, check: *check })
     }

@@ -32,7 +32,7 @@ impl Worker {
     ) -> Result<(Sender, Receiver), Problem> {
         let Asked { route, head, user, .. } = asked;
         let policy = &route.rpc.policy;
-        let (way, _) = self.way(&route.rpc, &head.headers);
+        let (way, sticky) = self.way(&route.rpc, &head.headers);
         let call = StreamCall {
             upstream: Arc::clone(&route.rpc.upstream),
             path: route.rpc.grpc_path.clone(),
@@ -41,13 +41,18 @@ impl Worker {
             route: way,
         };
         match self.calls.stream(call).await {
-            Ok(opened) => Ok(opened),
+            Ok((sender, receiver)) => {
+                exchange.keep(sticky.as_ref(), receiver.sticky());
+                Ok((sender, receiver))
+            }
             Err(failure) => Err(refused(exchange, route, &failure, false)),
         }
     }
 }
 
-/// Waits until the upstream has taken the call, or refused it.
+/// Waits until the upstream has taken the call, or refused it; also until the client has said what
+/// it must not, which is told as it would be after the first answer: which of them comes first is a
+/// matter of luck.
 pub(crate) async fn accepted(
     exchange: &mut Exchange,
     route: &Route,
@@ -59,8 +64,10 @@ pub(crate) async fn accepted(
         Ok(_) => None,
         Err(failure) => Some(failure),
     };
-    let Some(failure) = failure else { return Ok(()) };
-    // The upstream may only say that the client's side went wrong.
-    let fault = pump.and_then(Pump::fault);
-    Err(fault.unwrap_or_else(|| refused(exchange, route, &failure, false)))
+    match failure {
+        Some(failure) if !pump.is_some_and(Pump::is_faulty) => {
+            Err(refused(exchange, route, &failure, false))
+        }
+        _ => Ok(()),
+    }
 }

@@ -27,6 +27,11 @@ impl Pump {
         Self { work: work.abort_handle(), fault }
     }
 
+    /// Whether the client's side went wrong.
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.fault.borrow().is_some()
+    }
+
     /// What went wrong on the client's side; it explains what the upstream says then.
     pub(crate) fn fault(&self) -> Option<Problem> {
         self.fault.borrow_mut().take()

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, VARY,
+};
 use http_body::Frame;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -18,6 +20,7 @@ use super::lines::Lines;
 use super::{Outcome, Pump, Silence, Until, accepted, websocket};
 use crate::answer::{Answer, Cut, Frames, flow};
 use crate::body;
+use crate::coding::{Coding, Press};
 use crate::edge::{Asked, Exchange, Worker, content_type, failed, message, refused, transcoded};
 use crate::problem::Problem;
 use crate::site::{Route, Streaming};
@@ -62,6 +65,7 @@ impl Worker {
             Streaming::Client => self.collect(exchange, asked, body).await,
             Streaming::None | Streaming::Server => {
                 let body = body::read(&head.headers, body, &self.edge.settings.limits).await?;
+                exchange.unread = false;
                 let message = message(asked, &body)?;
                 let (mut sender, receiver) = self.open(exchange, asked).await?;
                 let sent = match sender.message(message).await {
@@ -96,6 +100,7 @@ impl Worker {
             answered = &mut answer => answered,
             pumped = &mut pump => {
                 pumped?;
+                exchange.unread = false;
                 answer.await
             }
         };
@@ -140,7 +145,14 @@ impl Worker {
         let Asked { route, head, user, .. } = asked;
         accepted(exchange, route, &mut receiver, pump.as_ref()).await?;
         let settings = &self.edge.settings;
-        let form = if wants_events(&head.headers) { Form::Events } else { Form::Lines };
+        // What is raw is not ours to put into events; it may well be some.
+        let form = if route.response.is_raw() {
+            Form::Raw
+        } else if wants_events(&head.headers) {
+            Form::Events
+        } else {
+            Form::Lines
+        };
         let mut flowing = Flowing {
             receiver,
             route: asked.to_own().route,
@@ -158,10 +170,19 @@ impl Worker {
                 let retry = settings.streams.retry.as_millis();
                 (EVENTS, Some(Bytes::from(format!("retry: {retry}\n\n"))))
             }
-            _ if route.response.is_raw() => flowing.begin_raw().await?,
-            _ => (NDJSON, None),
+            Form::Raw => flowing.begin_raw().await?,
+            Form::Lines => (NDJSON, None),
         };
-        let mut answer = flow(kind, flowing.frames(first));
+        let coding = self.coding(&head.headers).filter(|_| flowing.form != Form::Raw);
+        let frames = flowing.frames(first);
+        let mut answer = match coding {
+            Some(coding) => flow(kind, pressed(frames, coding)?),
+            None => flow(kind, frames),
+        };
+        if let Some(coding) = coding {
+            answer.headers_mut().insert(CONTENT_ENCODING, coding.header());
+        }
+        answer.headers_mut().append(VARY, ACCEPT_ENCODING.into());
         *answer.status_mut() = route.rpc.policy.success_status;
         let (name, value) = UNBUFFERED;
         answer.headers_mut().insert(name, value);
@@ -185,6 +206,22 @@ async fn only_message(receiver: &mut Receiver) -> Result<Bytes, Failure> {
     // The status comes after the message.
     while receiver.message().await?.is_some() {}
     Ok(message.unwrap_or_default())
+}
+
+/// The frames compressed one by one: each message can be read when it has come.
+fn pressed(frames: Frames, coding: Coding) -> Result<Frames, Problem> {
+    let press = Press::new(coding).map_err(|_| Problem::internal())?;
+    let frames = stream::unfold((frames, Some(press)), |(mut frames, press)| async move {
+        let mut press = press?;
+        let (written, press) = match frames.next().await {
+            // Our own streams have no trailers.
+            Some(Ok(frame)) => (press.piece(frame.data_ref()?), Some(press)),
+            Some(Err(cut)) => return Some((Err(cut), (frames, None))),
+            None => (press.end(), None),
+        };
+        Some((written.map(Frame::data).map_err(|_| Cut), (frames, press)))
+    });
+    Ok(Box::pin(frames))
 }
 
 /// Whether the client asks for server-sent events.
@@ -216,9 +253,8 @@ struct Flowing {
 impl Flowing {
     /// Of a raw body, the first message says the type.
     async fn begin_raw(&mut self) -> Result<(HeaderValue, Option<Bytes>), Problem> {
-        self.form = Form::Raw;
         let message = self.until.next(self.last, self.receiver.message()).await?;
-        let message = message.map_err(|failure| failed(&self.route, &failure))?;
+        let message = message.map_err(|failure| self.fault(&failure))?;
         let Some(message) = message else {
             self.ended = true;
             return Ok((content_type(&Output::Raw { content_type: "".into() }), None));
@@ -254,13 +290,16 @@ impl Flowing {
                 self.ended = true;
                 return None;
             }
-            Ok(Err(failure)) => {
-                let fault = self.pump.as_ref().and_then(Pump::fault);
-                fault.unwrap_or_else(|| failed(&self.route, &failure))
-            }
+            Ok(Err(failure)) => self.fault(&failure),
         };
         self.ended = true;
         Some(self.tell(&problem))
+    }
+
+    /// Why the call failed: the upstream may only say that the client's side went wrong.
+    fn fault(&self, failure: &Failure) -> Problem {
+        let fault = self.pump.as_ref().and_then(Pump::fault);
+        fault.unwrap_or_else(|| failed(&self.route, failure))
     }
 
     fn show(&mut self, message: &[u8]) -> Result<Bytes, Problem> {

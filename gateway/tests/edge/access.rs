@@ -1,14 +1,22 @@
 //! Who may call.
 
+use std::fs;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use auth::{Claims, Role, TokenSigner};
+use auth::{Claims, KeysConfig, Role, TenantId, TokenSigner, UserId};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gateway::{Access, IssuerConfig};
+use http::{HeaderMap, Response};
 use reqwest::Method;
 use serde_json::json;
+use testkit::greeter;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
+use crate::alone::Alone;
 use crate::house::{House, problem};
 
 const REVERSE: &str = "/transactions/0199c0de-0000-7000-8000-000000000001/reverse";
@@ -137,4 +145,61 @@ async fn without_identity_tokens_cannot_be_verified_but_known_ones_still_count()
     let response = request.send().await.unwrap();
     assert_eq!(response.headers()["retry-after"], "1");
     problem(response, 503, "KEYS_UNAVAILABLE").await;
+}
+
+/// K-39: a service is shown the token only where the issuer's settings say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_goes_no_further_unless_it_is_forwarded() {
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, contract) = (folder.path().join("jwks.json"), folder.path().join("greeter.bin"));
+    let signer = TokenSigner::generate().unwrap();
+    fs::write(&keys, json!({"keys": [signer.public_jwk()]}).to_string()).unwrap();
+    fs::write(&contract, greeter::descriptors()).unwrap();
+    let lasts = Duration::from_mins(1);
+    let now = clock::Clock::system().now();
+    let claims = Claims::new(UserId::random(), TenantId::DEFAULT, vec![], now, lasts);
+    let token = signer.sign(&claims).unwrap();
+
+    for forward in [false, true] {
+        let (address, mut seen) = witness().await;
+        let upstreams = [("greeter", format!("http://{address}"))];
+        let alone = Alone::start_with(&upstreams, |config| {
+            config.contracts.descriptors = Some(contract.clone());
+            config.policies[0].access = Some(Access::Authenticated);
+            let keys = KeysConfig::File(keys.clone());
+            config.issuers = vec![IssuerConfig { keys, forward, ..IssuerConfig::malha() }];
+        });
+        let alone = alone.await;
+        let call = alone.client.get(alone.url("/v1/hello/ana")).bearer_auth(&token);
+        assert_eq!(call.send().await.unwrap().status(), 501);
+
+        let shown = seen.recv().await.unwrap().get("authorization").cloned();
+        assert_eq!(shown.map(|shown| shown == format!("Bearer {token}")), forward.then_some(true));
+    }
+}
+
+/// A service that notes the headers of calls, and implements none.
+async fn witness() -> (SocketAddr, mpsc::UnboundedReceiver<HeaderMap>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((socket, _)) = listener.accept().await {
+            tokio::spawn(refuse(socket, tell.clone()));
+        }
+    });
+    (address, told)
+}
+
+async fn refuse(socket: TcpStream, tell: mpsc::UnboundedSender<HeaderMap>) {
+    let mut connection = h2::server::handshake(socket).await.unwrap();
+    while let Some(Ok((request, mut answer))) = connection.accept().await {
+        let refusal = Response::builder().header("content-type", "application/grpc");
+        let refusal = refusal.header("grpc-status", "12").body(()).unwrap();
+        answer.send_response(refusal, true).unwrap();
+        // Whether it is well is asked as well.
+        if !request.uri().path().starts_with("/grpc.") {
+            let _ = tell.send(request.headers().clone());
+        }
+    }
 }

@@ -15,6 +15,8 @@ use upstream::UpstreamConfig;
 /// A gateway alone in front of greeters: no mesh, no certificate, no database.
 pub(crate) struct Alone {
     pub(crate) address: SocketAddr,
+    /// Where HTTPS is listened for, if it is.
+    pub(crate) https: Option<SocketAddr>,
     pub(crate) client: reqwest::Client,
     _stop: DropGuard,
 }
@@ -29,7 +31,11 @@ impl Alone {
         Self::start_with(&[("greeter", greeter.endpoint())], configure).await
     }
 
-    async fn start_with(upstreams: &[(&str, String)], configure: impl FnOnce(&mut Config)) -> Self {
+    /// In front of these, set up in another way.
+    pub(crate) async fn start_with(
+        upstreams: &[(&str, String)],
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
         telemetry::init_for_tests();
         let upstream = |endpoint: &String| UpstreamConfig {
             endpoints: vec![endpoint.clone()],
@@ -44,21 +50,21 @@ impl Alone {
             ..RateConfig::default()
         };
         let mut config = Config {
-            https: None,
             http: Some(greeter::anywhere()),
             upstreams: named.collect(),
             policies: vec![public],
             rate_limits,
-            ..Config::default()
+            ..Config::alone()
         };
         configure(&mut config);
         let gateway = Gateway::bind(config, None, Clock::system()).await.unwrap();
-        let (address, stop) = (gateway.http().unwrap(), CancellationToken::new());
+        let (address, https) = (gateway.http().unwrap(), gateway.https());
+        let stop = CancellationToken::new();
         tokio::spawn(gateway.serve(stop.clone()));
         // Of the mesh others install it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, client, _stop: stop.drop_guard() }
+        Self { address, https, client, _stop: stop.drop_guard() }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -1,6 +1,5 @@
 //! What goes in and what comes out.
 
-use std::io::{Read, Write};
 use std::time::Duration;
 
 use auth::{Role, TenantId};
@@ -8,6 +7,7 @@ use gateway::{ErrorForm, Rule};
 use reqwest::{Method, Version};
 use serde_json::json;
 
+use crate::codings::{CODINGS, packed, unpacked};
 use crate::house::{House, deposit, problem};
 
 const ANA: &str = r#"{"name":"Ana","email":"ana@example.com","password":"a long password"}"#;
@@ -336,40 +336,13 @@ async fn an_answer_that_the_client_has_is_not_sent_again() {
     assert!(!unmarked.headers().contains_key("etag"));
 }
 
-fn packed(coding: &str, body: &[u8]) -> Vec<u8> {
-    match coding {
-        "gzip" => {
-            let mut encoder =
-                flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-            encoder.write_all(body).unwrap();
-            encoder.finish().unwrap()
-        }
-        "br" => {
-            let mut encoder = brotli::CompressorWriter::new(Vec::new(), 4096, 9, 20);
-            encoder.write_all(body).unwrap();
-            encoder.into_inner()
-        }
-        _ => zstd::bulk::compress(body, 3).unwrap(),
-    }
-}
-
-fn unpacked(coding: &str, body: &[u8]) -> Vec<u8> {
-    let mut whole = Vec::new();
-    match coding {
-        "gzip" => flate2::read::GzDecoder::new(body).read_to_end(&mut whole).unwrap(),
-        "br" => brotli::Decompressor::new(body, 4096).read_to_end(&mut whole).unwrap(),
-        _ => zstd::Decoder::new(body).unwrap().read_to_end(&mut whole).unwrap(),
-    };
-    whole
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_are_compressed_both_ways() {
     let house = House::start().await;
     let plain = house.request(Method::GET, "/openapi.json").send().await.unwrap();
     assert!(!plain.headers().contains_key("content-encoding"));
     let plain = plain.bytes().await.unwrap();
-    for coding in ["gzip", "br", "zstd"] {
+    for coding in CODINGS {
         let small = house.request(Method::GET, "/openapi.json").header("accept-encoding", coding);
         let small = small.send().await.unwrap();
         assert_eq!(small.headers()["content-encoding"], coding);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gateway::Contracts;
+use gateway::{Config, Contracts, Gateway, IssuerConfig, Preview};
 use serde_json::json;
 use testkit::greeter::{self, Greeter, Reflection};
 use tokio::time::sleep;
@@ -30,6 +30,28 @@ async fn a_service_that_reflects_is_served_by_its_address_alone() {
         assert_eq!((status, &problem["reason"]), (404, &json!("NOT_FOUND")));
         let (_, document) = alone.get("/openapi.json").await;
         assert_eq!(document["paths"]["/v1/hello/{name}"]["get"]["summary"], "Greets one person.");
+    }
+}
+
+/// Tokens that nobody could verify must not be promised to count.
+#[tokio::test]
+async fn an_issuer_whose_keys_the_mesh_has_is_refused_where_there_is_none() {
+    let greeter = Greeter::start().await;
+    let upstream = upstream::UpstreamConfig {
+        endpoints: vec![greeter.endpoint()],
+        ..upstream::UpstreamConfig::default()
+    };
+    let config = Config {
+        http: Some(greeter::anywhere()),
+        upstreams: [("greeter".to_owned(), upstream)].into(),
+        issuers: vec![IssuerConfig::malha()],
+        ..Config::alone()
+    };
+    let clock = clock::Clock::system();
+    let refused = Gateway::bind(config.clone(), None, clock).await.err().unwrap();
+    let checked = Preview::checked(&config).await.err().unwrap();
+    for error in [refused, checked] {
+        assert_eq!(error.to_string(), "gateway.issuers[0].keys: there is no mesh here");
     }
 }
 

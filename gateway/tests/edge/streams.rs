@@ -1,11 +1,14 @@
 //! Streams of messages, in every form.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::{Claims, KeysConfig, Role, TenantId, TokenSigner, UserId};
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use gateway::{Access, IssuerConfig, Rule};
+use http_body::Frame;
+use http_body_util::StreamBody;
 use serde_json::{Value, json};
 use testkit::greeter::Greeter;
 use tokio::net::TcpStream;
@@ -14,6 +17,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::alone::Alone;
+use crate::codings::unpacked;
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -31,6 +35,30 @@ async fn answers_come_as_lines() {
     let lines = lines(&answer.text().await.unwrap());
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[2], json!({"message": "Hello, ana!", "greeted": "3"}));
+}
+
+/// A message does not wait for those after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compressed_stream_is_read_message_by_message() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    for coding in ["gzip", "br", "zstd"] {
+        // Each is greeted after 300 ms.
+        let request = alone.client.get(alone.url("/v1/hellos/slow?times=3"));
+        let mut answer = request.header("accept-encoding", coding).send().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], coding);
+        assert_eq!(answer.headers()["vary"], "accept-encoding");
+        let mut sent = Vec::new();
+        let first = answer.chunk().await.unwrap().unwrap();
+        let begun = Instant::now();
+        sent.extend_from_slice(&first);
+        while let Some(piece) = answer.chunk().await.unwrap() {
+            sent.extend_from_slice(&piece);
+        }
+        assert!(begun.elapsed() > Duration::from_millis(400), "{coding}: it came at once");
+        let text = String::from_utf8(unpacked(coding, &sent)).unwrap();
+        assert_eq!(lines(&text).len(), 3, "{coding}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,11 +136,43 @@ async fn lines_go_to_the_service_one_by_one() {
     assert_eq!(refused.status(), 400);
     let refused: Value = refused.json().await.unwrap();
     assert_eq!(refused["errors"][0]["field"], "nome");
-    // By the status while nothing was answered, else in the last line.
-    let chat = post("/v1/chat", wrong).await.unwrap();
-    let (status, chat) = (chat.status().as_u16(), lines(&chat.text().await.unwrap()));
-    let problem = if status == 200 { &chat.last().unwrap()["error"] } else { &chat[0] };
-    assert_eq!(problem["reason"], "INVALID_FIELD", "{problem}");
+}
+
+/// Whether the service has answered before is a matter of luck, so it makes no difference.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_line_both_ways_is_told_by_the_last_line() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let chat = |body: reqwest::Body| {
+        let request = alone.client.post(alone.url("/v1/chat")).body(body);
+        request.header("content-type", "application/x-ndjson").send()
+    };
+    for said in ["{\"nome\":\"ana\"}", "{\"name\":\"ana\"}\n{\"nome\":\"bob\"}\n"] {
+        let answer = chat(said.into()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let lines = lines(&answer.text().await.unwrap());
+        let error = &lines.last().unwrap()["error"];
+        assert_eq!(
+            (&error["reason"], &error["errors"][0]["field"]),
+            (&json!("INVALID_FIELD"), &json!("nome"))
+        );
+    }
+
+    // What was said and answered before stays.
+    let (lines_to_say, said) = tokio::sync::mpsc::channel::<&str>(1);
+    let said = futures::stream::unfold(said, |mut said| async move {
+        let line = said.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from(line))), said))
+    });
+    let answering = tokio::spawn(chat(reqwest::Body::wrap(StreamBody::new(said))));
+    lines_to_say.send("{\"name\":\"ana\"}\n").await.unwrap();
+    let mut answer = answering.await.unwrap().unwrap();
+    let first = answer.chunk().await.unwrap().unwrap();
+    assert_eq!(&first[..], b"{\"message\":\"Hello, ana!\",\"greeted\":\"1\"}\n");
+    lines_to_say.send("{\"nome\":\"bob\"}\n").await.unwrap();
+    let last = lines(&answer.text().await.unwrap());
+    assert_eq!(last.len(), 1);
+    assert_eq!(last[0]["error"]["reason"], "INVALID_FIELD");
 }
 
 type Socket = WebSocketStream<TcpStream>;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 
 /// A call that failed, at the upstream or on the way to it.
@@ -86,6 +87,17 @@ impl Failure {
         Self::own(Code::DeadlineExceeded, Reason::Deadline, "the call took longer than allowed")
     }
 
+    /// The failure of a call that was to end by `deadline`. An upstream that is told the deadline may
+    /// be the first to give up; some then say that the call was cancelled, some break it off.
+    pub(crate) fn by(self, deadline: Instant) -> Self {
+        let gave_up = match self.reason {
+            None => self.code == Code::Cancelled,
+            Some(reason) => reason == Reason::Lost && !self.surely_not_sent,
+        };
+        let is_over = deadline <= Instant::now() + TOLD_EARLY;
+        if gave_up && is_over { Self::deadline() } else { self }
+    }
+
     /// What came back is not an answer of gRPC.
     pub(crate) fn broken(message: impl Into<Cow<'static, str>>) -> Self {
         Self::own(Code::Internal, Reason::Broken, message)
@@ -120,6 +132,9 @@ impl Failure {
         }
     }
 }
+
+/// The time that upstreams are told is rounded down, by less than this where a call is not for days.
+const TOLD_EARLY: Duration = Duration::from_millis(1);
 
 /// Domain of the failures that are our own.
 const DOMAIN: &str = "gateway.malha";

@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Parts, PathAndQuery};
-use http::{HeaderMap, Method, Request, Uri, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use mesh::timeout::{GRPC_TIMEOUT, value};
 
 use crate::endpoint::Endpoint;
 use crate::wire::{GRPC, TRAILERS};
+
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
+/// Stands where each attempt tells its own time.
+const NO_TIME: HeaderValue = HeaderValue::from_static("0n");
 
 /// The headers of a call without metadata.
 pub(crate) fn headers() -> HeaderMap {
@@ -23,8 +28,8 @@ pub(crate) fn headers() -> HeaderMap {
 pub(crate) fn complete(headers: &mut HeaderMap) {
     headers.insert(TE, TRAILERS);
     headers.entry(CONTENT_TYPE).or_insert(GRPC);
-    headers.remove("grpc-accept-encoding");
-    headers.insert(GRPC_TIMEOUT, value(Duration::ZERO));
+    headers.remove(GRPC_ACCEPT_ENCODING);
+    headers.insert(GRPC_TIMEOUT, NO_TIME);
 }
 
 /// A request of `path` to `endpoint`, which is told the time `left`.

@@ -251,7 +251,7 @@ impl Receiver {
         }
     }
 
-    /// The trailers, whatever they say, once [`Receiver::data`] gave `None`.
+    /// The trailers, whatever they say but that time was over, once [`Receiver::data`] gave `None`.
     pub async fn trailers(&mut self) -> Result<HeaderMap, Failure> {
         let head = self.headers().await?.clone();
         let trailers = match until(&mut self.deadline, self.incoming.trailers()).await {
@@ -260,8 +260,13 @@ impl Receiver {
             Err(failure) => return Err(self.ended(failure)),
         };
         let outcome = wire::outcome(&trailers).unwrap_or_else(|| Err(wire::no_status()));
-        self.record(outcome.as_ref().err());
-        Ok(trailers)
+        match outcome.map_err(|failure| self.judged(failure)) {
+            Err(failure) if failure.reason == Some(Reason::Deadline) => Err(self.ended(failure)),
+            outcome => {
+                self.record(outcome.as_ref().err());
+                Ok(trailers)
+            }
+        }
     }
 
     /// The next message; `None` when the call ended well, the failure when it did not.
@@ -287,8 +292,16 @@ impl Receiver {
     }
 
     fn ended(&mut self, failure: Failure) -> Failure {
+        let failure = self.judged(failure);
         self.record(Some(&failure));
         failure
+    }
+
+    fn judged(&self, failure: Failure) -> Failure {
+        match &self.deadline {
+            Some(deadline) => failure.by(deadline.deadline()),
+            None => failure,
+        }
     }
 
     fn record(&mut self, failure: Option<&Failure>) {

@@ -184,20 +184,24 @@ fn read(ca: &Path, config: &Tls) -> Result<Content, String> {
 }
 
 fn client((ca, own): &Content) -> Result<ClientConfig, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let of_ca = |error: &dyn std::fmt::Display| format!("tls.ca: {error}");
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca) {
-        let certificate = certificate.map_err(|error| text(&error))?;
-        roots.add(certificate).map_err(|error| text(&error))?;
+        let certificate = certificate.map_err(|error| of_ca(&error))?;
+        roots.add(certificate).map_err(|error| of_ca(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(of_ca(&"the file holds no certificate"));
     }
     let config = ClientConfig::builder().with_root_certificates(roots);
     let mut config = match own {
         None => config.with_no_client_auth(),
         Some((chain, key)) => {
             let chain = CertificateDer::pem_slice_iter(chain).collect::<Result<Vec<_>, _>>();
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| text(&error))?;
-            let chain = chain.map_err(|error| text(&error))?;
-            config.with_client_auth_cert(chain, key).map_err(|error| text(&error))?
+            let chain = chain.map_err(|error| format!("tls.certificate: {error}"))?;
+            let of_key = |error: &dyn std::fmt::Display| format!("tls.key: {error}");
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| of_key(&error))?;
+            config.with_client_auth_cert(chain, key).map_err(|error| of_key(&error))?
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];

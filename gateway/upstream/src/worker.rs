@@ -157,7 +157,9 @@ impl Worker {
         let request = request::of(endpoint, &call.path, call.headers.clone(), Some(left));
         let max = upstream.config.limits.message_bytes_max as usize;
         let exchange = exchange::unary(slot, sender, request, call.message.clone(), max);
-        timeout_at(call.deadline, exchange).await.unwrap_or_else(|_| Err(Failure::deadline()))
+        let answered = timeout_at(call.deadline, exchange).await;
+        let answered = answered.unwrap_or_else(|_| Err(Failure::deadline()));
+        answered.map_err(|failure| failure.by(call.deadline))
     }
 
     /// Room on a connection to `endpoint`.

@@ -49,7 +49,8 @@ impl Dev {
 
         // Stopped after the services, which are done when `run` returns.
         let cluster = PrivateCluster::start(self.home.join("postgres")).await?;
-        cluster.provision(&modules::stored()).await.context("cannot prepare the database")?;
+        let stored = modules::stored(&process.settings);
+        cluster.provision(&stored).await.context("cannot prepare the database")?;
         let (private, storage) = (cluster.config(), &mut process.settings.storage);
         storage.host = private.host;
         storage.port = private.port;

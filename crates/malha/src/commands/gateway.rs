@@ -17,7 +17,7 @@ use crate::settings::StandAlone;
 /// contracts come from (`[gateway.contracts]`) and who may call what (`[[gateway.policies]]`).
 #[derive(Args, Debug)]
 pub(crate) struct Gateway {
-    /// Check settings and contracts, print the routes, and end.
+    /// Check settings, files and contracts, print the routes, and end.
     #[arg(long)]
     check: bool,
     /// Print the `OpenAPI` document, and end.
@@ -28,13 +28,12 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) async fn run(&self, file: Option<&Path>) -> Result<()> {
         let settings = StandAlone::load(file)?;
-        if self.check || self.openapi {
-            let preview = ::gateway::Preview::of(&settings.gateway).await?;
-            if self.check {
-                print!("{preview}");
-            } else {
-                println!("{}", preview.openapi());
-            }
+        if self.check {
+            print!("{}", ::gateway::Preview::checked(&settings.gateway).await?);
+            return Ok(());
+        }
+        if self.openapi {
+            println!("{}", ::gateway::Preview::of(&settings.gateway).await?.openapi());
             return Ok(());
         }
         if settings.gateway.upstreams.is_empty() {

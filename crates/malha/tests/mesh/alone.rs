@@ -108,6 +108,13 @@ async fn a_check_prints_the_routes_and_names_what_is_wrong() {
         (right.replace("\"public\"", "\"secret\""), "secret"),
         (format!("{right}[gateway.nonsense]"), "there is no setting `gateway.nonsense`"),
         (format!("{right}[ledger]"), "there is no setting `ledger`"),
+        (
+            format!(
+                "{right}[[gateway.issuers]]\nissuer = 'malha'\naudiences = ['malha']\nkeys = 'mesh'"
+            ),
+            "gateway.issuers[0].keys: there is no mesh here",
+        ),
+        (right.replace("[gateway]", "[gateway]\nhttps = '127.0.0.1:0'"), "edge.pem"),
         (settings("http://127.0.0.1:1"), "does not show its contracts"),
     ];
     for (settings, named) in wrong {

@@ -10,5 +10,6 @@ mod ledger;
 mod ledger_kill;
 mod outage;
 mod processes;
+mod soak;
 mod support;
 mod walk;

@@ -16,7 +16,7 @@ use serde_json::json;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-use crate::support::{House, MODULES, Malha, Site, database};
+use crate::support::{House, MODULES, Malha, Site, body, database, text};
 use crate::walk::walk;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,6 +27,26 @@ async fn all_services_in_one_process_serve_and_stop_in_order() {
 
     assert!(house.terminate("all").await.success());
     house.process("all").await_line("stopped");
+}
+
+/// K-35 to K-37: kept where the services keep theirs, so that a gateway that ends forgets nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_edge_keeps_its_keys_in_the_database_of_the_mesh() {
+    let mut house = House::start(&MODULES, "gateway.idempotency.store = 'postgres'").await;
+    let ada = house.edge.register("ada").await;
+    let deposit = json!({ "type": "DEPOSIT", "amount": 5 });
+    let first = ada.transact_once("rent-1", &deposit).await.unwrap();
+    assert_eq!(first.status(), StatusCode::CREATED);
+    let first = text(&body(first).await["id"]);
+
+    house.kill("gateway");
+    house.spawn("gateway");
+    house.process("gateway").await_line("ready");
+    house.terminate("payments").await;
+    let again = ada.transact_once("rent-1", &deposit).await.unwrap();
+    assert_eq!(again.status(), StatusCode::CREATED, "nobody else could answer it");
+    assert_eq!(again.headers()["x-idempotent-replay"], "true");
+    assert_eq!(text(&body(again).await["id"]), first);
 }
 
 #[tokio::test(flavor = "multi_thread")]

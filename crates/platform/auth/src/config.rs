@@ -34,9 +34,14 @@ pub struct IssuerConfig {
     /// What its claims mean.
     #[serde(default)]
     pub claims: ClaimsConfig,
+    /// Whether services are shown the token itself. Without it they learn what `claims.metadata`
+    /// tells them, and no service can use a user's token elsewhere. Those of the mesh verify tokens
+    /// themselves, so that with `keys = "mesh"` they are shown in any case. Default: false.
+    #[serde(default)]
+    pub forward: bool,
 }
 
-/// Where the public keys of an issuer are. `"mesh"`, or a table with `file` or `url`.
+/// Where the public keys of an issuer are. `"mesh"`, or a table with `file`, `url` or `provider`.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum KeysConfig {
@@ -46,6 +51,9 @@ pub enum KeysConfig {
     File(PathBuf),
     /// An address that answers with a JSON Web Key Set.
     Url(JwksUrl),
+    /// The address of an `OpenID` provider's metadata, which name that of its key set: such as
+    /// `https://issuer.example/.well-known/openid-configuration`. They must name the issuer.
+    Provider(JwksUrl),
 }
 
 /// An address that answers with a JSON Web Key Set.
@@ -159,6 +167,7 @@ impl IssuerConfig {
             algorithms: rs256(),
             leeway: Duration::from_secs(5),
             claims: ClaimsConfig::default(),
+            forward: true,
         }
     }
 
@@ -176,8 +185,14 @@ impl IssuerConfig {
         if self.leeway > LEEWAY_MAX {
             return Err(ConfigError::new("leeway", "must be at most 5 min"));
         }
-        if let KeysConfig::Url(url) = &self.keys {
-            url.uri().map_err(|error| error.within("keys.url"))?;
+        match &self.keys {
+            KeysConfig::Url(url) => {
+                url.uri().map_err(|error| error.within("keys.url"))?;
+            }
+            KeysConfig::Provider(url) => {
+                url.uri().map_err(|error| error.within("keys.provider"))?;
+            }
+            KeysConfig::Mesh | KeysConfig::File(_) => {}
         }
         self.claims.validate().map_err(|error| error.within("claims"))
     }

@@ -37,7 +37,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub use config::{Config, Format};
 pub use metrics::render_metrics;
-pub use trace::{DRAWN, export_ratio, extract, inject, trace_id};
+pub use trace::{DRAWN, export_ratio, extract, inject, rename, trace_id};
 
 use format::Style;
 use log::LogLayer;

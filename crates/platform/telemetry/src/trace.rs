@@ -62,6 +62,14 @@ pub fn extract(headers: &HeaderMap, span: &Span) {
     }
 }
 
+/// Gives `span` another name in its trace. To record `otel.name` is in vain once its context was
+/// asked for, as [`inject`] does.
+pub fn rename(span: &Span, name: &str) {
+    if !span.is_disabled() {
+        span.context().span().update_name(name.to_owned());
+    }
+}
+
 /// Trace id of the current span, 32 hexadecimal digits; `None` outside a span.
 pub fn trace_id() -> Option<String> {
     let context = Span::current().context();

@@ -12,7 +12,9 @@ use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use prost::Message;
-use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResolver};
+use protox::file::{
+    ChainFileResolver, DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -105,8 +107,16 @@ pub fn renamed(method: &str, name: &str) -> Vec<u8> {
 
 /// The descriptor set of a file with this text, with its imports.
 pub fn compile(file: &str, text: &str) -> Vec<u8> {
+    compile_with(file, text, &[])
+}
+
+/// The same of a file that imports more than everybody has: these files, by name and text.
+pub fn compile_with(file: &str, text: &str, imports: &[(&str, &str)]) -> Vec<u8> {
     let mut resolver = ChainFileResolver::new();
-    resolver.add(Source { file: file.to_owned(), text: text.to_owned() });
+    for (file, text) in imports.iter().chain([&(file, text)]) {
+        resolver.add(Source { file: (*file).to_owned(), text: (*text).to_owned() });
+    }
+    resolver.add(GoogleFileResolver::new());
     let ours = DescriptorSetFileResolver::decode(contracts::DESCRIPTOR_SET);
     resolver.add(ours.expect("our contracts decode"));
     let mut compiler = protox::Compiler::with_file_resolver(resolver);

@@ -23,6 +23,7 @@
 mod database;
 mod directory;
 pub mod greeter;
+mod redis;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -42,6 +43,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 pub use auth::{Claims, Role, TenantId, UserId};
+
+pub use redis::Redis;
 
 use directory::Directory;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -20,14 +21,16 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The right to carry out a request. It is renewed until it is completed or released.
 ///
-/// Dropped without either, the request may have been carried out or not; nobody may repeat it until
-/// the lock has expired.
+/// Dropped without either, the request may have been carried out or not: the lock is abandoned, and
+/// nobody may repeat the request until it has expired.
 #[must_use = "complete or release it"]
 pub struct Lock {
     shared: Arc<Shared>,
     key: String,
     fingerprint: [u8; 32],
     owner: Uuid,
+    /// Whether the store was told, or is being told, how the request ended.
+    settled: bool,
     pub(super) renewal: JoinHandle<()>,
 }
 
@@ -50,7 +53,7 @@ impl Lock {
         owner: Uuid,
     ) -> Self {
         let renewal = tokio::spawn(renew(Arc::clone(&shared), key.clone(), owner));
-        Self { shared, key, fingerprint, owner, renewal }
+        Self { shared, key, fingerprint, owner, settled: false, renewal }
     }
 
     /// Keeps the answer for repeats when it is 2xx; else the request may be made again.
@@ -74,7 +77,8 @@ impl Lock {
         }
     }
 
-    async fn release_now(self) -> Result<(), Unavailable> {
+    async fn release_now(mut self) -> Result<(), Unavailable> {
+        self.settled = true;
         // The store does it whether or not it is waited for.
         let task =
             tokio::spawn(async move { self.shared.store.release(&self.key, self.owner).await });
@@ -82,7 +86,8 @@ impl Lock {
     }
 
     /// Tells of the first attempt; makes more while the lock lasts.
-    async fn keep(self, record: Record, tell: oneshot::Sender<Result<(), CompleteError>>) {
+    async fn keep(mut self, record: Record, tell: oneshot::Sender<Result<(), CompleteError>>) {
+        self.settled = true;
         let until = Instant::now() + self.shared.lock_ttl;
         let mut tell = Some(tell);
         loop {
@@ -118,6 +123,15 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         self.renewal.abort();
+        // Without a runtime the process ends, and the lock expires by itself.
+        if let (false, Ok(runtime)) = (self.settled, Handle::try_current()) {
+            let (shared, key, owner) = (Arc::clone(&self.shared), self.key.clone(), self.owner);
+            runtime.spawn(async move {
+                if let Err(error) = shared.store.abandon(&key, owner, shared.lock_ttl).await {
+                    tracing::warn!(error = ?error, "an idempotency key was not abandoned");
+                }
+            });
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::record::Record;
-use super::store::Found;
+use super::store::{Found, NOBODY};
 
 /// Threads seldom meet in one of so many.
 const SHARDS: usize = 16;
@@ -78,6 +78,9 @@ impl Memory {
             (None, Some(held)) if held.until > now && of_other(&held.fingerprint) => {
                 return Found::Other;
             }
+            (None, Some(held)) if held.until > now && held.owner == NOBODY => {
+                return Found::Abandoned(held.until - now);
+            }
             (None, Some(held)) if held.until > now => return Found::Running,
             (None, _) => {}
         }
@@ -91,6 +94,15 @@ impl Memory {
         let mut shard = self.shard(key).lock();
         let held = shard.locks.get_mut(key).filter(|held| held.owner == owner && held.until > now);
         held.map(|held| held.until = now + lock_ttl).is_some()
+    }
+
+    pub(super) fn abandon(&self, key: &str, owner: Uuid, lock_ttl: Duration) {
+        let now = Instant::now();
+        let mut shard = self.shard(key).lock();
+        let held = shard.locks.get_mut(key).filter(|held| held.owner == owner && held.until > now);
+        if let Some(held) = held {
+            (held.owner, held.until) = (NOBODY, now + lock_ttl);
+        }
     }
 
     pub(super) fn complete(

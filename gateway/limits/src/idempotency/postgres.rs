@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::record::Record;
-use super::store::{Found, Unavailable};
+use super::store::{Found, NOBODY, Unavailable};
 
 /// Between two searches for rows that have expired.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -32,6 +32,8 @@ pub(super) struct PostgresStore {
 #[derive(FromRow)]
 struct Row {
     fingerprint: Vec<u8>,
+    owner: Uuid,
+    seconds_left: f64,
     status_code: Option<i16>,
     headers: Option<Vec<u8>>,
     body: Option<Vec<u8>>,
@@ -59,7 +61,7 @@ impl PostgresStore {
             }
             let Some(row) = self.fetch(key).await? else { continue };
             return Ok(if row.fingerprint == fingerprint {
-                row.into_record().map_or(Found::Running, Found::Done)
+                row.into_found()
             } else {
                 Found::Other
             });
@@ -99,7 +101,8 @@ impl PostgresStore {
     async fn fetch(&self, key: &str) -> Result<Option<Row>, Unavailable> {
         let row = self.retry(|| async {
             sqlx::query_as(
-                "SELECT fingerprint, status_code, headers, body, created_at
+                "SELECT fingerprint, owner, status_code, headers, body, created_at,
+                     extract(epoch FROM expires_at - clock_timestamp())::float8 AS seconds_left
                  FROM idempotency WHERE key = $1 AND expires_at > clock_timestamp()",
             )
             .bind(key)
@@ -130,6 +133,30 @@ impl PostgresStore {
             .map_err(Error::from)
         });
         renewed.await.map(|renewed| is_one(&renewed))
+    }
+
+    pub(super) async fn abandon(
+        &self,
+        key: &str,
+        owner: Uuid,
+        lock_ttl: Duration,
+    ) -> Result<(), Unavailable> {
+        let abandoned = self.retry(|| async {
+            sqlx::query(
+                "UPDATE idempotency SET owner = $3,
+                     expires_at = clock_timestamp() + make_interval(secs => $4)
+                 WHERE key = $1 AND owner = $2 AND status_code IS NULL
+                   AND expires_at > clock_timestamp()",
+            )
+            .bind(key)
+            .bind(owner)
+            .bind(NOBODY)
+            .bind(lock_ttl.as_secs_f64())
+            .execute(&mut *self.database.connection().await?)
+            .await
+            .map_err(Error::from)
+        });
+        abandoned.await.map(drop)
     }
 
     pub(super) async fn complete(
@@ -206,6 +233,16 @@ impl Drop for PostgresStore {
 }
 
 impl Row {
+    fn into_found(self) -> Found {
+        let is_abandoned = self.owner == NOBODY;
+        let left = Duration::try_from_secs_f64(self.seconds_left).unwrap_or_default();
+        match self.into_record() {
+            Some(record) => Found::Done(record),
+            None if is_abandoned => Found::Abandoned(left),
+            None => Found::Running,
+        }
+    }
+
     /// The answer, once there is one.
     fn into_record(self) -> Option<Record> {
         Some(Record {

@@ -8,7 +8,7 @@ use redis::{Cmd, FromRedisValue, Value};
 use uuid::Uuid;
 
 use super::record::Record;
-use super::store::{Found, Unavailable};
+use super::store::{Found, NOBODY, Unavailable};
 use crate::link::{Redis, Script};
 
 /// Locks and answers in Redis.
@@ -16,6 +16,7 @@ pub(super) struct RedisStore {
     redis: Redis,
     begin: Script,
     renew: Script,
+    abandon: Script,
     complete: Script,
     release: Script,
 }
@@ -26,6 +27,7 @@ impl RedisStore {
             redis,
             begin: Script::new(include_str!("redis/begin.lua")),
             renew: Script::new(include_str!("redis/renew.lua")),
+            abandon: Script::new(include_str!("redis/abandon.lua")),
             complete: Script::new(include_str!("redis/complete.lua")),
             release: Script::new(include_str!("redis/release.lua")),
         }
@@ -40,6 +42,7 @@ impl RedisStore {
     ) -> Result<Found, Unavailable> {
         let answer = self.run(&self.begin, key, |command| {
             command.arg(owner.as_bytes()).arg(fingerprint).arg(millis(lock_ttl));
+            command.arg(NOBODY.as_bytes());
         });
         found(answer.await?).ok_or_else(|| Unavailable::new("redis holds what was not kept there"))
     }
@@ -54,6 +57,18 @@ impl RedisStore {
             command.arg(owner.as_bytes()).arg(millis(lock_ttl));
         });
         Ok(answer.await? == Value::Int(1))
+    }
+
+    pub(super) async fn abandon(
+        &self,
+        key: &str,
+        owner: Uuid,
+        lock_ttl: Duration,
+    ) -> Result<(), Unavailable> {
+        let answer = self.run(&self.abandon, key, |command| {
+            command.arg(owner.as_bytes()).arg(millis(lock_ttl)).arg(NOBODY.as_bytes());
+        });
+        answer.await.map(drop)
     }
 
     pub(super) async fn complete(
@@ -111,6 +126,10 @@ fn found(answer: Value) -> Option<Found> {
             "taken" => Some(Found::Nothing),
             "running" => Some(Found::Running),
             "other" => Some(Found::Other),
+            "abandoned" => {
+                let left = u64::from_redis_value(parts.next()?).ok()?;
+                Some(Found::Abandoned(Duration::from_millis(left)))
+            }
             _ => None,
         },
         status_code => Some(Found::Done(Record {

@@ -22,6 +22,9 @@ impl Unavailable {
     }
 }
 
+/// Owner of the locks that were abandoned.
+pub(super) const NOBODY: Uuid = Uuid::nil();
+
 /// What a store had under a key.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -29,6 +32,8 @@ pub(super) enum Found {
     Nothing,
     /// A lock of somebody else.
     Running,
+    /// A lock whose owner does not know what became of its request, and how long it lasts.
+    Abandoned(Duration),
     /// A lock or an answer of another request.
     Other,
     /// The answer.
@@ -73,6 +78,24 @@ impl Store {
             Self::Memory(store) => Ok(store.renew(key, owner, lock_ttl)),
             Self::Redis(store, time) => within(*time, store.renew(key, owner, lock_ttl)).await,
             Self::Postgres(store, time) => within(*time, store.renew(key, owner, lock_ttl)).await,
+        }
+    }
+
+    /// Leaves the lock where it is, for so long, as nobody's: whether its request was carried out is
+    /// not known.
+    pub(super) async fn abandon(
+        &self,
+        key: &str,
+        owner: Uuid,
+        lock_ttl: Duration,
+    ) -> Result<(), Unavailable> {
+        match self {
+            Self::Memory(store) => {
+                store.abandon(key, owner, lock_ttl);
+                Ok(())
+            }
+            Self::Redis(store, time) => within(*time, store.abandon(key, owner, lock_ttl)).await,
+            Self::Postgres(store, time) => within(*time, store.abandon(key, owner, lock_ttl)).await,
         }
     }
 

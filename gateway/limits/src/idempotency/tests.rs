@@ -94,6 +94,7 @@ fn name(begin: &Begin) -> &'static str {
     match begin {
         Begin::Fresh(_) => "fresh",
         Begin::InFlight => "in flight",
+        Begin::Unknown(_) => "unknown",
         Begin::Mismatch => "mismatch",
         Begin::Replay(_) => "replay",
         Begin::NotKept { .. } => "not kept",
@@ -213,10 +214,35 @@ async fn a_request_that_failed_or_was_released_may_be_made_again() {
 async fn the_lock_of_a_holder_that_vanished_expires() {
     for (backend, it) in Backend::all().await {
         let store = it.open(&IdempotencyConfig { lock_ttl: SHORT, ..config() }).await;
-        drop(fresh(begin(&store, &ATTEMPT).await));
+        let lock = fresh(begin(&store, &ATTEMPT).await);
+        lock.renewal.abort();
+        std::mem::forget(lock);
         assert_eq!(name(&begin(&store, &ATTEMPT).await), "in flight", "{backend}");
         sleep(SHORT * 2).await;
         fresh(begin(&store, &ATTEMPT).await).release().await;
+    }
+}
+
+/// The holder lives, but does not know what became of its request: repeats are told for how long.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_request_of_unknown_outcome_repeats_are_told_so() {
+    let ttl = Duration::from_secs(3);
+    for (backend, it) in Backend::all().await {
+        let store = it.open(&IdempotencyConfig { lock_ttl: ttl, ..config() }).await;
+        drop(fresh(begin(&store, &ATTEMPT).await));
+        let left = loop {
+            match begin(&store, &ATTEMPT).await {
+                Begin::Unknown(left) => break left,
+                Begin::InFlight => sleep(Duration::from_millis(5)).await,
+                other => panic!("{backend}: {}", name(&other)),
+            }
+        };
+        assert!(left <= ttl && left > ttl / 3, "{backend}: {left:?}");
+        let other = Attempt { body: b"{\"amount\": 2}", ..ATTEMPT };
+        assert_eq!(name(&begin(&store, &other).await), "mismatch", "{backend}");
+        sleep(ttl).await;
+        fresh(begin(&store, &ATTEMPT).await).complete(answer("{}")).await.unwrap();
+        assert_eq!(name(&begin(&store, &ATTEMPT).await), "replay", "{backend}");
     }
 }
 

@@ -105,8 +105,14 @@ pub(crate) fn float(text: &[u8]) -> Option<f32> {
 #[inline]
 pub(crate) fn is_kept(text: &[u8], number: f64) -> bool {
     // A float keeps fifteen digits, whatever they are.
-    (text.len() <= 15 && !text.iter().any(|byte| matches!(byte, b'e' | b'E')))
-        || Decimal::read(text) == Decimal::read(format!("{number:e}").as_bytes())
+    if text.len() <= 15 && !text.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+        return true;
+    }
+    // Of two shortest spellings that are as near, writers choose either: the even one, as we do and
+    // browsers, or the larger.
+    let (given, mut even) = (Decimal::read(text), zmij::Buffer::new());
+    given == Decimal::read(even.format_finite(number).as_bytes())
+        || given == Decimal::read(format!("{number:e}").as_bytes())
 }
 
 #[cfg(test)]

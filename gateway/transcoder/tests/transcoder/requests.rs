@@ -261,6 +261,9 @@ fn a_number_that_a_double_cannot_keep_is_refused() {
         "100E-2",
         "9007199254740991",
         "9007199254740994",
+        // Two spellings of seventeen digits that are as near to the float.
+        "-1196524472474052.2",
+        "-1196524472474052.3",
         "1e300",
         "-2.5e-7",
     ] {

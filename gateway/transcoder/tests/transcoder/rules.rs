@@ -151,3 +151,30 @@ fn rules_hold_for_whatever_comes_on_the_wire() {
     }
     assert!(schema.message("malha.rules.v1.Ruled").unwrap().check(b"\xff").is_err());
 }
+
+/// Rules that a contract writes in CEL are left to the complete validator.
+#[test]
+fn rules_in_cel_are_kept() {
+    let (pool, validator) = (compile("rules.proto"), Validator::new());
+    let schema = Schema::new(&pool, &(), Settings::default());
+    let range = pool.get_message_by_name("malha.rules.v1.Range").unwrap();
+    let plan = schema.message("malha.rules.v1.Range").unwrap();
+    for (json, broken) in [
+        (r#"{"low":1,"high":4}"#, &[][..]),
+        ("{}", &[]),
+        (r#"{"low":5,"high":4}"#, &[("", "range.order", "must keep the rule range.order")]),
+        (r#"{"low":1,"high":3}"#, &[("high", "range.even", "must be even")]),
+    ] {
+        let mut wire = Vec::new();
+        plan.encode(json.as_bytes(), &mut wire).unwrap();
+        agree(&schema, &validator, &range, &wire);
+        let found = match plan.check(&wire) {
+            Ok(()) => Vec::new(),
+            Err(InputError::Fields(errors)) => errors,
+            Err(error) => panic!("{json}: {error:?}"),
+        };
+        let found: Vec<_> =
+            found.iter().map(|one| (&*one.field, &*one.rule, &*one.description)).collect();
+        assert_eq!(found, broken, "{json}");
+    }
+}

@@ -32,6 +32,11 @@ impl Malha {
         Self { child, lines }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the log line with this message, and fails when the process ends before.
     pub(crate) fn await_line(&self, message: &str) {
         self.await_log(message, |line| line["message"] == message);

@@ -1,6 +1,7 @@
 //! The keys of an issuer, kept fresh.
 
 mod jwks;
+mod provider;
 mod remote;
 mod source;
 
@@ -81,6 +82,14 @@ impl Keyring {
             reading: Arc::default(),
             waiting: Semaphore::new(WAITING_MAX),
         })
+    }
+
+    /// Reads the keys as the first token will, when they are in a file; changes nothing.
+    pub(crate) async fn check_file(&self) -> Result<(), KeyError> {
+        match self.source {
+            Source::File(_) => self.read(Arc::default()).await.map(drop),
+            Source::Given(_) | Source::Url(_) | Source::Provider(_) => Ok(()),
+        }
     }
 
     /// Whether the keys at hand may be used without a read before. Has them refreshed when it is
@@ -173,7 +182,8 @@ impl Keyring {
         let keys = spawn_blocking(move || prepare(fetched.keys, &old, &algorithms)).await;
         let keys = keys.map_err(|_| KeyError("cannot prepare the keys".to_owned()))?;
         if keys.is_empty() {
-            return Err(KeyError("the source has no usable key".to_owned()));
+            let (source, algorithms) = (&self.source, &self.algorithms);
+            return Err(KeyError(format!("{source}: no key is for {algorithms:?}")));
         }
         Ok((keys, fetched.lifetime))
     }

@@ -24,7 +24,7 @@ use crate::{ConfigError, JwksUrl, KeyError};
 
 /// An address to read a key set from. One request every few minutes: a connection is not kept.
 pub(crate) struct Remote {
-    uri: Uri,
+    pub(super) uri: Uri,
     host: String,
     port: u16,
     /// For `https`.

@@ -1,13 +1,16 @@
 //! Where keys are read from.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::jwks::{Published, read_set};
+use super::provider::Provider;
 use super::remote::Remote;
 use crate::{ConfigError, KeyError, KeySource, KeysConfig};
 
@@ -31,6 +34,7 @@ pub(crate) enum Source {
     Given(Arc<dyn KeySource>),
     File(PathBuf),
     Url(Box<Remote>),
+    Provider(Box<Provider>),
 }
 
 /// What a source holds, and for how long it is good.
@@ -40,8 +44,9 @@ pub(super) struct Fetched {
 }
 
 impl Source {
-    /// The source that the settings name; `mesh` is that of the mesh.
+    /// The source of the keys of `issuer` that the settings name; `mesh` is that of the mesh.
     pub(crate) fn new(
+        issuer: &str,
         config: &KeysConfig,
         mesh: Option<&Arc<dyn KeySource>>,
     ) -> Result<Self, ConfigError> {
@@ -53,6 +58,9 @@ impl Source {
             KeysConfig::Url(url) => Remote::new(url)
                 .map(|remote| Self::Url(Box::new(remote)))
                 .map_err(|error| error.within("keys.url")),
+            KeysConfig::Provider(metadata) => Provider::new(issuer, metadata)
+                .map(|provider| Self::Provider(Box::new(provider)))
+                .map_err(|error| error.within("keys.provider")),
         }
     }
 
@@ -60,7 +68,7 @@ impl Source {
     pub(super) fn pause(&self) -> Duration {
         match self {
             Self::Given(_) | Self::File(_) => Duration::from_secs(1),
-            Self::Url(_) => Duration::from_secs(5),
+            Self::Url(_) | Self::Provider(_) => Duration::from_secs(5),
         }
     }
 
@@ -71,15 +79,30 @@ impl Source {
                 Ok(Fetched { keys, lifetime: MESH_LIFETIME })
             }
             Self::File(path) => {
-                let keys = read_set(&read_file(path).await?)?;
+                let keys = read_set(&read_file(path).await?);
+                let keys = keys.map_err(|error| KeyError(format!("{self}: {error}")))?;
                 Ok(Fetched { keys, lifetime: FILE_LIFETIME })
             }
-            Self::Url(remote) => {
-                let (document, lifetime) = remote.read().await?;
-                let (shortest, longest) = URL_LIFETIME_BOUNDS;
-                let lifetime = lifetime.unwrap_or(URL_LIFETIME).clamp(shortest, longest);
-                Ok(Fetched { keys: read_set(&document)?, lifetime })
-            }
+            Self::Url(remote) => fetched(remote.read().await?),
+            Self::Provider(provider) => fetched(provider.read().await?),
+        }
+    }
+}
+
+/// What a server answered, and for how long it says that it is good.
+fn fetched((document, lifetime): (Bytes, Option<Duration>)) -> Result<Fetched, KeyError> {
+    let (shortest, longest) = URL_LIFETIME_BOUNDS;
+    let lifetime = lifetime.unwrap_or(URL_LIFETIME).clamp(shortest, longest);
+    Ok(Fetched { keys: read_set(&document)?, lifetime })
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(_) => f.write_str("the mesh"),
+            Self::File(path) => path.display().fmt(f),
+            Self::Url(remote) => remote.uri.fmt(f),
+            Self::Provider(provider) => provider.metadata.uri.fmt(f),
         }
     }
 }

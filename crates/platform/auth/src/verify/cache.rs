@@ -186,6 +186,7 @@ mod tests {
                 metadata: Vec::new(),
                 expires_at: DateTime::default(),
                 principal: None,
+                forward: false,
             };
             Self { key: key(), verified: Arc::new(verified) }
         }

@@ -41,6 +41,8 @@ pub struct Verified {
     pub expires_at: DateTime<Utc>,
     /// The user, when the token is one of our own.
     pub principal: Option<Principal>,
+    /// Whether services are shown the token itself.
+    pub forward: bool,
 }
 
 /// Verifies tokens of several issuers, and remembers those that it has. Clones share what they know.
@@ -79,7 +81,8 @@ impl Verifier {
                 return Err(within(ConfigError::new("issuer", "is there twice")));
             }
             config.validate().map_err(within)?;
-            let source = Source::new(&config.keys, mesh.as_ref()).map_err(within)?;
+            let source =
+                Source::new(&config.issuer, &config.keys, mesh.as_ref()).map_err(within)?;
             known.push(Issuer::new(config, source).map_err(within)?);
         }
         Ok(Self::of(known, clock))
@@ -102,6 +105,17 @@ impl Verifier {
         metadata_names.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         metadata_names.dedup();
         Self(Arc::new(Inner { issuers, metadata_names, clock, cache: Cache::new() }))
+    }
+
+    /// Reads the key sets that are in files, as the first token of each issuer will: a file that
+    /// cannot be read, or holds no key of the issuer's algorithms, is an error.
+    pub async fn check_files(&self) -> Result<(), ConfigError> {
+        for (place, issuer) in self.0.issuers.iter().enumerate() {
+            let checked = issuer.keyring.check_file().await;
+            let setting = || format!("issuers[{place}].keys.file");
+            checked.map_err(|error| ConfigError::new(setting(), error))?;
+        }
+        Ok(())
     }
 
     /// Names of the headers that tell claims, of all issuers: what a client sends in them must go
@@ -210,8 +224,9 @@ impl Issuer {
             expires_at: DateTime::from_timestamp(exp, 0).unwrap_or(DateTime::<Utc>::MAX_UTC),
             principal: match self.config.keys {
                 KeysConfig::Mesh => Some(principal(claims)?),
-                KeysConfig::File(_) | KeysConfig::Url(_) => None,
+                KeysConfig::File(_) | KeysConfig::Url(_) | KeysConfig::Provider(_) => None,
             },
+            forward: self.config.forward || self.config.keys == KeysConfig::Mesh,
         })
     }
 }

@@ -60,3 +60,22 @@ async fn a_file_that_is_not_there_yet_makes_tokens_unavailable() {
     pass(Duration::from_secs(1)).await;
     assert!(verifier.verify(&token).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_file_can_be_checked_before_the_first_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let verifier = verifier(&folder);
+    let refused = async || {
+        let error = verifier.check_files().await.unwrap_err();
+        assert_eq!(error.field, "issuers[0].keys.file");
+        assert!(error.problem.contains("jwks.json: "), "{error}");
+        error.problem
+    };
+    assert!(refused().await.contains("No such file"));
+    write(&folder, "{\"keys\": 1}");
+    assert!(refused().await.ends_with("no JSON Web Key Set"));
+    write(&folder, &set(&[&TestKey::rsa("a", jsonwebtoken::Algorithm::RS256)]));
+    assert!(refused().await.ends_with("no key is for [ES256]"));
+    write(&folder, &set(&[&TestKey::p256("a")]));
+    assert_eq!(verifier.check_files().await, Ok(()));
+}

@@ -13,15 +13,18 @@ use crate::server::{Answer, Server, eventually, pass};
 
 const ISSUER: &str = "https://issuer.example";
 
-fn verifier(url: &JwksUrl) -> Verifier {
-    let issuer = IssuerConfig {
+fn issuer_config(url: &JwksUrl) -> IssuerConfig {
+    IssuerConfig {
         issuer: ISSUER.to_owned(),
         audiences: vec!["api".to_owned()],
         keys: KeysConfig::Url(url.clone()),
         algorithms: vec![auth::Algorithm::ES256],
         ..IssuerConfig::malha()
-    };
-    Verifier::new(&[issuer], None, Clock::manual(start())).unwrap()
+    }
+}
+
+fn verifier(url: &JwksUrl) -> Verifier {
+    Verifier::new(&[issuer_config(url)], None, Clock::manual(start())).unwrap()
 }
 
 /// The `n`th token of a key: each is another.
@@ -49,6 +52,28 @@ async fn keys_are_read_over_https_from_a_server_that_is_trusted() {
     let verified = elsewhere.verify(&token(&key, 0)).await;
     assert_eq!(verified, Err(TokenError::KeysUnavailable));
     assert_eq!(server.requests(), 1, "nothing is asked of who is not trusted");
+}
+
+#[tokio::test]
+async fn the_metadata_of_a_provider_tell_where_its_keys_are() {
+    let key = TestKey::p256("a");
+    let keys = Server::http(Answer::document(&set(&[&key]), 300)).await;
+    for (issuer, address, expected) in [
+        (ISSUER, keys.url.address.as_str(), true),
+        ("https://other.example", &keys.url.address, false),
+        (ISSUER, "ftp://localhost/keys", false),
+        (ISSUER, "", false),
+    ] {
+        let metadata = json!({"issuer": issuer, "jwks_uri": address, "scopes_supported": []});
+        let provider = Server::http(Answer::document(&metadata.to_string(), 300)).await;
+        let config = IssuerConfig {
+            keys: KeysConfig::Provider(provider.url.clone()),
+            ..issuer_config(&provider.url)
+        };
+        let verifier = Verifier::new(&[config], None, Clock::manual(start())).unwrap();
+        let answer = verifier.verify(&token(&key, 0)).await;
+        assert_eq!(answer.is_ok(), expected, "{issuer} {address}: {answer:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -2,8 +2,9 @@
 --
 -- KEYS[1]  fingerprint, owner; once the request has been carried out status_code, headers,
 --          created_at and, unless it was too large, body
--- ARGV     owner, fingerprint, milliseconds that the lock lasts
--- Returns  {taken}, {running}, {other}, or {status_code, headers, created_at, body}.
+-- ARGV     owner, fingerprint, milliseconds that the lock lasts, owner of what was abandoned
+-- Returns  {taken}, {running}, {abandoned, milliseconds left}, {other}, or
+--          {status_code, headers, created_at, body}.
 
 local found = redis.call(
   'HMGET', KEYS[1], 'fingerprint', 'owner', 'status_code', 'headers', 'created_at', 'body'
@@ -19,5 +20,7 @@ elseif found[3] then
 elseif found[2] == ARGV[1] then
   -- Asked again, because the first answer was lost.
   return {{ok = 'taken'}}
+elseif found[2] == ARGV[4] then
+  return {{ok = 'abandoned'}, redis.call('PTTL', KEYS[1])}
 end
 return {{ok = 'running'}}
