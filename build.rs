@@ -22,6 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut own = compiler.file_descriptor_set();
     own.file.retain(|file| file.package() != "buf.validate");
+    // Messages know their names: an event's says what is registered of it.
+    let mut messages = tonic_prost_build::Config::new();
+    messages.enable_type_names();
     tonic_prost_build::configure()
         .include_file("contracts.rs")
         // A test's stand-in for a service implements what it is asked. That the services implement
@@ -32,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".malha.ledger.v1.CreateTransfersRequest")
         // Keys ascending, as the journal keeps them.
         .btree_map(".malha.ledger.v1")
-        .compile_fds(own)?;
+        .compile_fds_with_config(own, messages)?;
     prost_protovalidate_build::Builder::new()
         .file_descriptor_set_path(&descriptors)?
         .fail_on_runtime_only(true)

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod edge;
+mod events;
 mod gateway;
 mod ledger;
 mod measure;
@@ -50,6 +51,8 @@ struct Cli {
 enum Benchmark {
     /// Reads and transfers through the edge, beside pgbench.
     Edge,
+    /// The relay on each bus and the way to consumers, beside polling row by row.
+    Events,
     /// `malha gateway` beside Envoy, before the same service.
     Gateway,
     /// The service behind both.
@@ -71,6 +74,7 @@ async fn main() -> Result<()> {
         .context("another TLS provider is installed")?;
     let rows = match cli.name {
         Benchmark::Edge => edge::run(cli.seconds).await?,
+        Benchmark::Events => events::run(cli.seconds, cli.quick).await?,
         Benchmark::Gateway => gateway::run(cli.seconds).await?,
         Benchmark::GatewayBackend => return gateway::serve_backend(&cli.folder).await,
         Benchmark::Ledger => ledger::run(cli.seconds, cli.quick, &cli.ledger).await?,

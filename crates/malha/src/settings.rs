@@ -49,6 +49,14 @@ pub(crate) struct Settings {
     pub(crate) ledger: ledger::Config,
     /// Transactions.
     pub(crate) payments: payments::Config,
+    /// Events between services.
+    pub(crate) events: events::Config,
+    /// Events told to endpoints of others, and what providers tell.
+    pub(crate) webhooks: webhooks::Config,
+    /// What users are told.
+    pub(crate) notifications: notifications::Config,
+    /// What operators see and do of workflows.
+    pub(crate) workflows: workflows::Config,
 }
 
 impl Default for Settings {
@@ -69,6 +77,10 @@ impl Default for Settings {
             accounts: accounts::Config::default(),
             ledger: ledger::Config::default(),
             payments: payments::Config::default(),
+            events: events::Config::default(),
+            webhooks: webhooks::Config::default(),
+            notifications: notifications::Config::default(),
+            workflows: workflows::Config::default(),
         }
     }
 }

@@ -31,7 +31,8 @@ impl ConfigError {
 pub struct RateConfig {
     /// Windows of each class of methods; a request must fit them all. A class that a method names
     /// and this table lacks is `default`'s; one without windows has no limit. At most 4 windows.
-    /// Default: `default` 100 per minute and 1000 per 15 minutes, `auth` 20 per minute.
+    /// Default: `default` 100 per minute and 1000 per 15 minutes, `auth` 20 per minute,
+    /// `webhooks` 6000 per minute: a provider has few addresses and much to tell.
     pub classes: BTreeMap<String, Vec<Window>>,
     /// Classes that are other than above for callers of a tier. Default: no tiers.
     pub tiers: BTreeMap<String, BTreeMap<String, Vec<Window>>>,
@@ -157,6 +158,7 @@ impl Default for RateConfig {
                 vec![Window::new(100, minute), Window::new(1000, Duration::from_mins(15))],
             ),
             ("auth".to_owned(), vec![Window::new(20, minute)]),
+            ("webhooks".to_owned(), vec![Window::new(6000, minute)]),
         ]);
         Self {
             classes,

@@ -40,6 +40,19 @@ impl Worker {
         metadata
     }
 
+    /// The metadata of a call over REST: with the headers that the policy of the method lets through.
+    pub(crate) fn rest_metadata(
+        &self,
+        exchange: &Exchange,
+        user: Option<&User>,
+        rpc: &Rpc,
+        client: &HeaderMap,
+    ) -> HeaderMap {
+        let mut metadata = self.metadata(exchange, user);
+        forward(&rpc.policy.request_headers, client, &mut metadata);
+        metadata
+    }
+
     /// What the client says of the endpoint that its call goes to, and how the upstream keeps it.
     pub(crate) fn way(&self, rpc: &Rpc, headers: &HeaderMap) -> (Route, Option<Sticky>) {
         let canary = headers.get(CANARY).is_some_and(|value| value == "true");
@@ -60,6 +73,29 @@ impl Exchange {
             format!("{cookie}={value}; Path=/; Max-Age={max_age}{secure}; HttpOnly; SameSite=Lax");
         if let Ok(cookie) = HeaderValue::try_from(cookie) {
             self.headers.append(SET_COOKIE, cookie);
+        }
+    }
+}
+
+/// Adds those headers of a client that the policy of the method lets through: never one that the
+/// edge itself has said, and none that [`is_kept_back`].
+fn forward(let_through: &[String], client: &HeaderMap, metadata: &mut HeaderMap) {
+    if let_through.is_empty() {
+        return;
+    }
+    let fits = |name: &str| {
+        let_through.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => name == pattern,
+        })
+    };
+    let is_of_grpc = |name: &str| name.starts_with("grpc-") || name.ends_with("-bin");
+    for name in client.keys().filter(|name| fits(name.as_str())) {
+        if is_kept_back(name) || is_of_grpc(name.as_str()) || metadata.contains_key(name) {
+            continue;
+        }
+        for value in client.get_all(name) {
+            metadata.append(name.clone(), value.clone());
         }
     }
 }
@@ -145,6 +181,41 @@ mod tests {
         for name in ["x-request-kind", "trace-bin", "grpc-encoding", "user-agent", "x-user-agent"] {
             assert!(!is_kept_back(&HeaderName::from_static(name)), "{name}");
         }
+    }
+
+    #[test]
+    fn only_headers_that_the_policy_names_travel_and_none_that_is_kept_back() {
+        let mut client = HeaderMap::new();
+        for name in [
+            "webhook-id",
+            "x-signature",
+            "x-said",
+            "x-malha-tenant",
+            "x-user-id",
+            "x-trace-bin",
+            "authorization",
+            "grpc-encoding",
+            "accept",
+        ] {
+            client.insert(HeaderName::from_static(name), HeaderValue::from_static("client"));
+        }
+        client.append("webhook-id", HeaderValue::from_static("second"));
+        let edge = ("x-said", "edge");
+        let mut metadata = HeaderMap::new();
+        metadata.insert(edge.0, HeaderValue::from_static(edge.1));
+        let all = ["webhook-id", "x-*", "authorization", "grpc-*"].map(str::to_owned);
+
+        forward(&all, &client, &mut metadata);
+
+        let mut names: Vec<_> = metadata.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["webhook-id", "x-said", "x-signature"]);
+        assert_eq!(metadata["x-said"], "edge");
+        assert_eq!(metadata.get_all("webhook-id").iter().count(), 2);
+
+        let mut none = HeaderMap::new();
+        forward(&[], &client, &mut none);
+        assert!(none.is_empty());
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Worker {
     ) -> Result<Answer, Problem> {
         let Asked { route, head, user, key, .. } = asked;
         let message = message(asked, body)?;
-        let mut headers = self.metadata(exchange, user);
+        let mut headers = self.rest_metadata(exchange, user, &route.rpc, &head.headers);
         if let Some(key) = key {
             headers.insert(IDEMPOTENCY_KEY, key.clone());
         }

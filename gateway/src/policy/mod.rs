@@ -57,6 +57,8 @@ pub struct Policy {
     pub hedge_after: Option<Duration>,
     /// Whether answers of a GET carry an `ETag` that the next GET may name.
     pub conditional: bool,
+    /// Headers of an HTTP request that travel to the upstream; a `*` at the end stands for any rest.
+    pub request_headers: Vec<String>,
     /// Origins whose pages may call; `None` means those of the whole edge.
     pub cors_origins: Option<Vec<String>>,
 }
@@ -100,6 +102,7 @@ impl Policy {
             retry_safe: false,
             hedge_after: None,
             conditional: false,
+            request_headers: Vec::new(),
             cors_origins: None,
         }
     }
@@ -124,6 +127,7 @@ impl Policy {
             retry_safe: options.retry_safe,
             hedge_after: options.hedge_after,
             conditional: options.conditional,
+            request_headers: options.request_headers,
             cors_origins: None,
         })
     }

@@ -47,6 +47,10 @@ pub struct Rule {
     /// Whether answers of a GET carry an `ETag`. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conditional: Option<bool>,
+    /// Headers of an HTTP request that travel to the upstream as metadata, in lower case; a `*` at the
+    /// end stands for any rest. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_headers: Option<Vec<String>>,
     /// Origins whose pages may call. Default: those of the whole edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors_origins: Option<Vec<String>>,
@@ -74,6 +78,7 @@ impl Rule {
         set(&mut policy.retry_safe, self.retry_safe);
         set(&mut policy.hedge_after, self.hedge_after.map(Some));
         set(&mut policy.conditional, self.conditional);
+        set(&mut policy.request_headers, self.request_headers.clone());
         set(&mut policy.cors_origins, self.cors_origins.clone().map(Some));
         set(&mut decision.upstream, self.upstream.clone().map(Some));
         Ok(())

@@ -36,7 +36,7 @@ impl Worker {
         let call = StreamCall {
             upstream: Arc::clone(&route.rpc.upstream),
             path: route.rpc.grpc_path.clone(),
-            headers: self.metadata(exchange, user),
+            headers: self.rest_metadata(exchange, user, &route.rpc, &head.headers),
             deadline: policy.deadline.map(|deadline| Instant::now() + deadline),
             route: way,
         };

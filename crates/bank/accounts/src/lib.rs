@@ -8,6 +8,7 @@
 //! - a user has at most one account per currency, and its number never changes;
 //! - only its owner and staff see that an account exists.
 
+mod balances;
 mod config;
 mod domain;
 mod error;
@@ -15,8 +16,11 @@ mod ledger;
 mod service;
 mod store;
 
+use std::sync::Arc;
+
 use clock::Clock;
 use contracts::accounts::v1::accounts_service_server::AccountsServiceServer;
+use events::Bus;
 use mesh::Mesh;
 use moka::future::Cache;
 use storage::Database;
@@ -42,16 +46,18 @@ pub enum StartError {
     Migrate(#[from] storage::MigrateError),
 }
 
-/// Prepares the tables and mounts the service.
+/// Prepares the tables and mounts the service, which hears of transfers on the bus.
 pub async fn start(
     config: Config,
     mesh: &Mesh,
     database: Database,
+    bus: Arc<dyn Bus>,
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
     let settings = Settings::try_from(config)?;
     database.migrate(&sqlx::migrate!()).await?;
     let check = database.check();
+    let balances = balances::consumer(database.clone(), bus);
     let accounts = Accounts {
         settings,
         store: Store::new(database),
@@ -61,5 +67,9 @@ pub async fn start(
     };
     Ok(mesh::Service::new("accounts")
         .mount(AccountsServiceServer::new(accounts))
-        .check("postgres", check))
+        .check("postgres", check)
+        .task("balances", move || {
+            let balances = balances.clone();
+            async move { balances.run().await }
+        }))
 }

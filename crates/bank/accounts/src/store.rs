@@ -1,5 +1,8 @@
 use auth::{TenantId, UserId};
 use chrono::{DateTime, Utc};
+use contracts::accounts::v1 as pb;
+use events::{Event, Outbox};
+use mesh::wire::timestamp;
 use money::Currency;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{FromRow, Row};
@@ -12,11 +15,12 @@ use crate::error::AccountError;
 /// Everything that accounts keep in PostgreSQL. Row-level security picks the tenant.
 pub(crate) struct Store {
     database: Database,
+    outbox: Outbox,
 }
 
 impl Store {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self { outbox: Outbox::new(&database), database }
     }
 
     /// The account of a user in a currency, open or not; inserted when there is none.
@@ -56,7 +60,7 @@ impl Store {
         account.ok_or(AccountError::NotFound)
     }
 
-    /// Notes that the ledger holds the account. The first time stays.
+    /// Notes that the ledger holds the account, and tells of it (K-19). The first time stays.
     pub(crate) async fn account_open(
         &self,
         tenant: TenantId,
@@ -64,13 +68,19 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Account, AccountError> {
         let mut transaction = self.database.begin(tenant).await?;
-        let account = sqlx::query_as(
-            "UPDATE account SET opened_at = coalesce(opened_at, $2) WHERE id = $1 RETURNING *",
+        let opened: Option<Account> = sqlx::query_as(
+            "UPDATE account SET opened_at = $2 WHERE id = $1 AND opened_at IS NULL RETURNING *",
         )
         .bind(id)
         .bind(now)
-        .fetch_one(&mut *transaction)
+        .fetch_optional(&mut *transaction)
         .await?;
+        let Some(account) = opened else {
+            let found = sqlx::query_as("SELECT * FROM account WHERE id = $1").bind(id);
+            return Ok(found.fetch_one(&mut *transaction).await?);
+        };
+        let event = opened_event(tenant, &account, now).map_err(storage::Error::from)?;
+        self.outbox.publish(&mut transaction, &[event]).await?;
         transaction.commit().await?;
         Ok(account)
     }
@@ -111,6 +121,29 @@ impl Store {
         .await
         .map_err(AccountError::from)
     }
+}
+
+fn opened_event(
+    tenant: TenantId,
+    account: &Account,
+    now: DateTime<Utc>,
+) -> Result<Event, events::EventError> {
+    let opened = pb::AccountOpened {
+        account_id: account.id.to_string(),
+        user_id: account.owner.to_string(),
+        currency: account.currency.code().into(),
+        opened_at: Some(timestamp(now)),
+    };
+    Event::new(tenant, now, &opened)
+}
+
+/// Finds an account by its id.
+pub(crate) async fn account_by_id_in_txn(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> Result<Option<Account>, storage::Error> {
+    let found = sqlx::query_as("SELECT * FROM account WHERE id = $1").bind(id);
+    Ok(found.fetch_optional(connection).await?)
 }
 
 async fn account_fetch_in_txn(

@@ -4,6 +4,7 @@
 mod ledger;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use auth::{Role, TenantId, UserId};
 use contracts::accounts::v1::accounts_service_client::AccountsServiceClient;
@@ -12,6 +13,7 @@ use contracts::accounts::v1::{
     OpenAccountRequest, ResolveAccountsRequest,
 };
 use contracts::ledger::v1::{BalanceLimit, TransferKind};
+use events::PostgresBus;
 use mesh::{Channel, Context};
 use testkit::{Testkit, assert_refused};
 use tonic::{Code, Status};
@@ -33,7 +35,8 @@ impl Bank {
         let mesh = kit.mesh("accounts");
         let database = kit.database("accounts").await;
         let config = accounts::Config::default();
-        let service = accounts::start(config, &mesh, database, kit.clock()).await.unwrap();
+        let bus = Arc::new(PostgresBus::new(database.clone()));
+        let service = accounts::start(config, &mesh, database, bus, kit.clock()).await.unwrap();
         kit.serve(&mesh, service).await;
         Self { kit, ledger }
     }

@@ -15,6 +15,8 @@ pub(crate) struct Customer {
     pub(crate) address: String,
     /// An https URL; empty for none.
     pub(crate) profile_picture: String,
+    /// E.164; empty for none.
+    pub(crate) phone: String,
     pub(crate) banking_details: BankingDetails,
     pub(crate) is_active: bool,
     pub(crate) created_at: DateTime<Utc>,
@@ -46,6 +48,7 @@ pub(crate) struct Proposal {
     pub(crate) name: String,
     pub(crate) address: String,
     pub(crate) profile_picture: String,
+    pub(crate) phone: String,
     pub(crate) banking_details: Option<BankingDetails>,
 }
 
@@ -56,6 +59,7 @@ impl Proposal {
             "name" => !self.name.is_empty(),
             "address" => !self.address.is_empty(),
             "profile_picture" => !self.profile_picture.is_empty(),
+            "phone" => !self.phone.is_empty(),
             _ => self.banking_details.is_some(),
         }
     }
@@ -67,11 +71,12 @@ pub(crate) struct Changes {
     pub(crate) name: Option<String>,
     pub(crate) address: Option<String>,
     pub(crate) profile_picture: Option<String>,
+    pub(crate) phone: Option<String>,
     pub(crate) banking_details: Option<BankingDetails>,
 }
 
 /// Paths of an update mask that name a field the owner may change.
-const WRITABLE: [&str; 4] = ["name", "address", "profile_picture", "banking_details"];
+const WRITABLE: [&str; 5] = ["name", "address", "profile_picture", "phone", "banking_details"];
 /// Paths of an update mask that name a field nobody may change here.
 const OUTPUT_ONLY: [&str; 5] = ["id", "email", "is_active", "created_at", "updated_at"];
 
@@ -108,6 +113,7 @@ impl Changes {
             "name" => self.name = Some(checked_name(&field(path), &proposal.name)?),
             "address" => self.address = text(&proposal.address)?,
             "profile_picture" => self.profile_picture = text(&proposal.profile_picture)?,
+            "phone" => self.phone = text(&proposal.phone)?,
             "banking_details" => {
                 let details = proposal.banking_details.clone();
                 self.banking_details = Some(details.ok_or_else(|| refused("must not be empty"))?);
@@ -167,12 +173,14 @@ mod tests {
             name: " Ana ".into(),
             address: "Rua A".into(),
             profile_picture: "https://example.com/a.png".into(),
+            phone: "+5511987654321".into(),
             banking_details: Some(details()),
         };
         let everything = Changes {
             name: text("Ana"),
             address: text("Rua A"),
             profile_picture: text("https://example.com/a.png"),
+            phone: text("+5511987654321"),
             banking_details: Some(details()),
         };
         let named = Proposal { name: "Ana".into(), ..Proposal::default() };

@@ -36,6 +36,7 @@ impl pb::customers_service_server::CustomersService for Customers {
             email: customer.email,
             address: checked_text("address", &customer.address)?,
             profile_picture: String::new(),
+            phone: String::new(),
             banking_details: customer
                 .banking_details
                 .and_then(decode_details)
@@ -58,6 +59,17 @@ impl pb::customers_service_server::CustomersService for Customers {
         let customer = self.store.customer_fetch(principal.tenant, id).await?;
         let customer = customer.ok_or(CustomerError::NotFound)?;
         Ok(Response::new(pb::GetCustomerResponse { customer: Some(customer.into()) }))
+    }
+
+    async fn get_contact(
+        &self,
+        request: Request<pb::GetContactRequest>,
+    ) -> Result<Response<pb::GetContactResponse>, Status> {
+        let id = wire::id("id", &mesh::valid(request)?.id)?;
+        let tenant = Context::current()?.tenant;
+        let customer = self.store.customer_fetch(tenant, id).await?;
+        let Customer { name, email, phone, .. } = customer.ok_or(CustomerError::NotFound)?;
+        Ok(Response::new(pb::GetContactResponse { name, email, phone }))
     }
 
     async fn update_customer(
@@ -85,6 +97,7 @@ fn decode_proposal(customer: pb::Customer) -> Proposal {
         name: customer.name,
         address: customer.address,
         profile_picture: customer.profile_picture,
+        phone: customer.phone,
         banking_details: customer.banking_details.and_then(decode_details),
     }
 }
@@ -110,6 +123,7 @@ impl From<Customer> for pb::Customer {
             email: customer.email,
             address: customer.address,
             profile_picture: customer.profile_picture,
+            phone: customer.phone,
             banking_details: Some(customer.banking_details.into()),
             is_active: customer.is_active,
             created_at: Some(wire::timestamp(customer.created_at)),

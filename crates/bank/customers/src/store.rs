@@ -1,5 +1,8 @@
 use auth::{TenantId, UserId};
 use chrono::{DateTime, Utc};
+use contracts::customers::v1 as pb;
+use events::{Event, Outbox};
+use mesh::wire::timestamp;
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{FromRow, Row};
@@ -12,11 +15,12 @@ use crate::error::CustomerError;
 /// Everything that customers keep in PostgreSQL. Row-level security picks the tenant.
 pub(crate) struct Store {
     database: Database,
+    outbox: Outbox,
 }
 
 impl Store {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self { outbox: Outbox::new(&database), database }
     }
 
     /// Inserts a profile, or returns the one that has its id already.
@@ -63,7 +67,8 @@ impl Store {
         customer_fetch_in_txn(&mut transaction, id).await
     }
 
-    /// Changes a profile, or returns `None` when there is none. The last write wins.
+    /// Changes a profile, or returns `None` when there is none. The last write wins. Tells of new bank
+    /// details (L-32).
     pub(crate) async fn customer_update(
         &self,
         tenant: TenantId,
@@ -77,8 +82,9 @@ impl Store {
              SET name = coalesce($2, name),
                  address = coalesce($3, address),
                  profile_picture = coalesce($4, profile_picture),
-                 banking_details = coalesce($5, banking_details),
-                 updated_at = $6
+                 phone = coalesce($5, phone),
+                 banking_details = coalesce($6, banking_details),
+                 updated_at = $7
              WHERE id = $1
              RETURNING *",
         )
@@ -86,10 +92,17 @@ impl Store {
         .bind(&changes.name)
         .bind(&changes.address)
         .bind(&changes.profile_picture)
+        .bind(&changes.phone)
         .bind(changes.banking_details.as_ref().map(Json))
         .bind(now)
         .fetch_optional(&mut *transaction)
         .await?;
+        if customer.is_some() && changes.banking_details.is_some() {
+            let (user_id, updated_at) = (id.to_string(), Some(timestamp(now)));
+            let updated = pb::UserBankingDetailsUpdated { user_id, updated_at };
+            let event = Event::new(tenant, now, &updated).map_err(storage::Error::from)?;
+            self.outbox.publish(&mut transaction, &[event]).await?;
+        }
         transaction.commit().await?;
         Ok(customer)
     }
@@ -115,6 +128,7 @@ impl FromRow<'_, PgRow> for Customer {
             email: row.try_get("email")?,
             address: row.try_get("address")?,
             profile_picture: row.try_get("profile_picture")?,
+            phone: row.try_get("phone")?,
             banking_details,
             is_active: row.try_get("is_active")?,
             created_at: row.try_get("created_at")?,

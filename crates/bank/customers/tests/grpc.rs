@@ -8,8 +8,8 @@ use chrono::{DateTime, Utc};
 use clock::Clock;
 use contracts::customers::v1::customers_service_client::CustomersServiceClient;
 use contracts::customers::v1::{
-    AccountType, BankingDetails, CreateCustomerRequest, Customer, GetCustomerRequest,
-    UpdateCustomerRequest,
+    AccountType, BankingDetails, CreateCustomerRequest, Customer, GetContactRequest,
+    GetCustomerRequest, UpdateCustomerRequest,
 };
 use mesh::{Channel, Context};
 use prost_types::FieldMask;
@@ -127,8 +127,44 @@ async fn a_created_profile_is_read_back() {
             is_active: true,
             created_at: now,
             updated_at: now,
+            phone: String::new(),
         }
     );
+}
+
+/// Who notifies people learns how to reach them, and nobody else does without their token.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_notifies_learns_how_a_person_is_reached() {
+    let bank = Bank::start().await;
+    let id = UserId::random();
+    bank.create(ana(id)).await.unwrap();
+    let phone = "+5511987654321";
+    let proposal = Customer { phone: phone.into(), ..Customer::default() };
+    let after = bank.update(bank.customer(id), "me", proposal, &[]).await.unwrap();
+    assert_eq!(after.phone, phone);
+
+    let ask = async |caller: &str, tenant: TenantId, id: UserId| {
+        let request = GetContactRequest { id: id.to_string() };
+        let mut client = bank.client(caller);
+        let answer = Context::system(tenant).scope(client.get_contact(request)).await?;
+        Ok::<_, Status>(answer.into_inner())
+    };
+    let contact = ask("notifications", TenantId::DEFAULT, id).await.unwrap();
+    assert_eq!((contact.name.as_str(), contact.phone.as_str()), ("Ana Souza", phone));
+    assert_eq!(contact.email, "ana@example.com");
+    let elsewhere = TenantId::from(Uuid::now_v7());
+    for (tenant, id) in [(TenantId::DEFAULT, UserId::random()), (elsewhere, id)] {
+        let refused = ask("notifications", tenant, id).await;
+        assert_refused(refused, Code::NotFound, "CUSTOMER_NOT_FOUND");
+    }
+    let refused = ask("gateway", TenantId::DEFAULT, id).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    for wrong in ["987654321", "+0119", "+55 11 98765-4321"] {
+        let proposal = Customer { phone: wrong.into(), ..Customer::default() };
+        let refused = bank.update(bank.customer(id), "me", proposal, &[]).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument, "{wrong}");
+    }
 }
 
 /// L-19: a repeat changes nothing and returns the profile as stored first.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use auth::SignerError;
+use sealing::SealError;
 use tonic::{Code, Status};
 
 use crate::passwords::HashError;
-use crate::secrets::SecretError;
 
 /// Domain of this service's errors.
 const DOMAIN: &str = "identity.malha";
@@ -93,8 +93,8 @@ impl From<HashError> for IdentityError {
     }
 }
 
-impl From<SecretError> for IdentityError {
-    fn from(_: SecretError) -> Self {
+impl From<SealError> for IdentityError {
+    fn from(_: SealError) -> Self {
         Self::Crypto
     }
 }

@@ -71,6 +71,7 @@ impl Identity {
         let user = self.store.user_insert_or_fetch(tenant, user, self.clock.now()).await?;
         // Superfluous for a new user, except for the time that it takes.
         if !self.passwords.verify(&password, Some(&user.password_hash)).await? {
+            self.store.owner_tell(tenant, user.id, self.clock.now()).await?;
             return Ok(self.secrets.decoy_id(tenant, &user.email, &password));
         }
         self.complete_provisioning(tenant, &user).await?;

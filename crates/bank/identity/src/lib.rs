@@ -31,7 +31,6 @@ use storage::Database;
 
 pub use config::{Config, LockoutConfig, PasswordConfig};
 pub use error::StartError;
-pub use secrets::create_key_encryption_key;
 
 use identity::Identity;
 use keys::SigningKeys;

@@ -6,6 +6,10 @@ mod sessions;
 
 use auth::{Role, TenantId, UserId, role_from_name, role_name};
 use chrono::{DateTime, Utc};
+use contracts::identity::v1 as pb;
+use contracts::notifications::v1::NotificationRequested;
+use events::{Event, Outbox};
+use mesh::wire::timestamp;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use storage::{Database, Error, Transaction};
@@ -21,18 +25,19 @@ pub(crate) use sessions::{NewToken, Rotation};
 #[derive(Clone)]
 pub(crate) struct Store {
     database: Database,
+    outbox: Outbox,
 }
 
 impl Store {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self { outbox: Outbox::new(&database), database }
     }
 
     async fn begin(&self, tenant: TenantId) -> Result<Transaction, Error> {
         self.database.begin(tenant).await
     }
 
-    /// Inserts a user, or leaves and returns the one who has the e-mail.
+    /// Inserts a user and tells of it, or leaves and returns the one who has the e-mail.
     pub(crate) async fn user_insert_or_fetch(
         &self,
         tenant: TenantId,
@@ -56,6 +61,9 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 1 {
+            let (user_id, created_at) = (user.id.to_string(), Some(timestamp(now)));
+            let event = Event::new(tenant, now, &pb::UserCreated { user_id, created_at })?;
+            self.outbox.publish(&mut tx, &[event]).await?;
             tx.commit().await?;
             return Ok(user);
         }
@@ -63,6 +71,24 @@ impl Store {
         tx.commit().await?;
         // Users are never deleted while somebody registers their e-mail.
         user.ok_or_else(|| sqlx::Error::RowNotFound.into())
+    }
+
+    /// Has the owner of an e-mail told, once a day at most, that somebody registered it again.
+    pub(crate) async fn owner_tell(
+        &self,
+        tenant: TenantId,
+        owner: UserId,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        let request = NotificationRequested {
+            user_id: owner.to_string(),
+            template: "already-registered".to_owned(),
+            dedup_key: format!("already-registered:{}", now.date_naive()),
+            ..NotificationRequested::default()
+        };
+        let mut tx = self.begin(tenant).await?;
+        self.outbox.publish(&mut tx, &[Event::new(tenant, now, &request)?]).await?;
+        Ok(tx.commit().await?)
     }
 
     pub(crate) async fn user_by_email(

@@ -317,7 +317,7 @@ pub(crate) fn settlement_account(tenant: TenantId, currency: Currency) -> Uuid {
 }
 
 /// A UUID that anybody computes alike from `parts`.
-fn derived_id(parts: &[&str]) -> Uuid {
+pub(crate) fn derived_id(parts: &[&str]) -> Uuid {
     let digest = Sha256::digest(format!("malha.payments|{}", parts.join("|")));
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -14,6 +14,8 @@ mod accounts;
 mod config;
 mod domain;
 mod error;
+mod events;
+mod feed;
 mod json;
 mod ledger;
 mod page;
@@ -24,6 +26,7 @@ mod store;
 mod wire;
 
 use clock::Clock;
+use contracts::ledger::v1::ledger_service_client::LedgerServiceClient;
 use contracts::payments::v1::payments_service_server::PaymentsServiceServer;
 use mesh::Mesh;
 use money::{Currency, Money};
@@ -69,6 +72,10 @@ pub async fn start(
         customer_cash: config.customer_cash,
         recovery_after: config.recovery_after,
     };
+    let feed = feed::Feed {
+        store: payments.store.clone(),
+        ledger: LedgerServiceClient::new(mesh.channel("ledger")),
+    };
     let recovery = recovery::Recovery {
         payments: payments.clone(),
         interval: config.recovery_interval,
@@ -77,7 +84,8 @@ pub async fn start(
     Ok(mesh::Service::new("payments")
         .mount(PaymentsServiceServer::new(service::Service { payments }))
         .check("postgres", check)
-        .task("recovery", move || recovery.clone().run()))
+        .task("recovery", move || recovery.clone().run())
+        .task("ledger feed", move || feed.clone().run()))
 }
 
 /// Transfers that the ledger takes in one call.

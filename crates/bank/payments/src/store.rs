@@ -1,10 +1,14 @@
 //! All SQL of payments.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use auth::{TenantId, UserId};
 use chrono::{DateTime, Utc};
+use events::{Event, Outbox};
 use money::{Currency, Money};
+use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
@@ -12,6 +16,7 @@ use storage::{Database, Error};
 use uuid::Uuid;
 
 use crate::domain::{IdempotencyKey, Kind, Refusal, Sides, Status, Transaction};
+use crate::events::of_end;
 
 /// The columns of a [`Transaction`].
 const COLUMNS: &str = "id, sender_user_id, receiver_user_id, amount, currency, description, status, \
@@ -25,6 +30,9 @@ const OUTSTANDING_MAX: i64 = 10_000;
 #[derive(Clone)]
 pub(crate) struct Store {
     database: Database,
+    outbox: Outbox,
+    /// Tenants whose ledger is known to be followed.
+    followed: Arc<Mutex<HashSet<TenantId>>>,
 }
 
 /// What became of a new row.
@@ -68,7 +76,7 @@ pub(crate) struct Outstanding {
 
 impl Store {
     pub(crate) fn new(database: Database) -> Self {
-        Self { database }
+        Self { outbox: Outbox::new(&database), database, followed: Arc::default() }
     }
 
     /// Records a payment before the ledger hears of it, at most once for each key of its sender.
@@ -78,6 +86,7 @@ impl Store {
         new: &Transaction,
         key: Option<&IdempotencyKey>,
     ) -> Result<Inserted, Error> {
+        self.feed_ensure(tenant).await?;
         let mut txn = self.database.begin(tenant).await?;
         if !insert_in_txn(&mut txn, new, key).await? {
             let key = key.map(|key| key.key.as_str());
@@ -116,8 +125,13 @@ impl Store {
         .bind(before.recover_at)
         .execute(&mut *txn)
         .await?;
+        let abandoned = abandoned.rows_affected() == 1;
+        if abandoned {
+            let at = after.processed_at.unwrap_or(after.created_at);
+            self.outbox.publish(&mut txn, &of_end(tenant, before, after, at)?).await?;
+        }
         txn.commit().await?;
-        Ok(abandoned.rows_affected() == 1)
+        Ok(abandoned)
     }
 
     /// Reads a transaction.
@@ -148,8 +162,9 @@ impl Store {
         Ok(query.build_query_as().fetch_all(&mut *txn).await?)
     }
 
-    /// Records what became of what was outstanding, each time only if nobody else did. Says for each
-    /// pair of before and after whether it was recorded by this call.
+    /// Records what became of what was outstanding, each time only if nobody else did, and
+    /// publishes it with that. Says for each pair of before and after whether it was recorded by
+    /// this call.
     ///
     /// That money moved is on disk in the ledger: a record that the database loses in a crash leaves
     /// the payment outstanding, and recovery makes it again. The reason of a refusal would be lost.
@@ -165,9 +180,16 @@ impl Store {
             self.database.begin(tenant).await?
         };
         let mut recorded = Vec::with_capacity(settled.len());
+        let mut events = Vec::new();
         for (before, after) in settled {
-            recorded.push(settle_in_txn(&mut txn, before, after).await?);
+            let settled = settle_in_txn(&mut txn, before, after).await?;
+            if settled {
+                let at = after.reversed_at.or(after.processed_at).unwrap_or(after.created_at);
+                events.extend(of_end(tenant, before, after, at)?);
+            }
+            recorded.push(settled);
         }
+        self.outbox.publish(&mut txn, &events).await?;
         txn.commit().await?;
         Ok(recorded)
     }
@@ -230,6 +252,60 @@ impl Store {
         let claimed = query.build_query_as().fetch_all(&mut *txn).await?;
         txn.commit().await?;
         Ok(claimed)
+    }
+
+    /// Has the ledger of a tenant followed, from its first payment on. Once for each process.
+    async fn feed_ensure(&self, tenant: TenantId) -> Result<(), Error> {
+        if self.followed.lock().contains(&tenant) {
+            return Ok(());
+        }
+        let mut txn = self.database.begin(tenant).await?;
+        sqlx::query("INSERT INTO ledger_feed DEFAULT VALUES ON CONFLICT DO NOTHING")
+            .execute(&mut *txn)
+            .await?;
+        txn.commit().await?;
+        self.followed.lock().insert(tenant);
+        Ok(())
+    }
+
+    /// Tenants whose ledger is followed.
+    pub(crate) async fn feed_tenants(&self) -> Result<Vec<TenantId>, Error> {
+        let mut txn = self.database.begin_worker().await?;
+        let tenants: Vec<Uuid> =
+            sqlx::query_scalar("SELECT tenant_id FROM ledger_feed").fetch_all(&mut *txn).await?;
+        Ok(tenants.into_iter().map(TenantId::from).collect())
+    }
+
+    /// Number of the last change of the ledger that was told.
+    pub(crate) async fn feed_place(&self, tenant: TenantId) -> Result<u64, Error> {
+        let mut txn = self.database.begin(tenant).await?;
+        let place: i64 =
+            sqlx::query_scalar("SELECT sequence FROM ledger_feed").fetch_one(&mut *txn).await?;
+        Ok(place.cast_unsigned())
+    }
+
+    /// Publishes what happened between two changes, unless somebody else did. Says whether.
+    ///
+    /// The ledger has it on disk: what a crash of the database loses is told again from there.
+    pub(crate) async fn feed_publish(
+        &self,
+        tenant: TenantId,
+        after: u64,
+        last: u64,
+        events: &[Event],
+    ) -> Result<bool, Error> {
+        let mut txn = self.database.begin_relaxed(tenant).await?;
+        let moved = sqlx::query("UPDATE ledger_feed SET sequence = $1 WHERE sequence = $2")
+            .bind(last.cast_signed())
+            .bind(after.cast_signed())
+            .execute(&mut *txn)
+            .await?;
+        if moved.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.outbox.publish(&mut txn, events).await?;
+        txn.commit().await?;
+        Ok(true)
     }
 
     /// Counts the payments whose end is not recorded, of all tenants, up to [`OUTSTANDING_MAX`].

@@ -45,7 +45,8 @@ impl Dev {
             .with_context(|| format!("cannot make {}", self.home.display()))?;
         let mut process = Process::new(settings, modules::MODULES.iter().collect())?;
         make_certificates(&process.settings.mesh.certs)?;
-        make_secrets(&process.settings.identity.key_encryption_key)?;
+        make_secret(&process.settings.identity.key_encryption_key)?;
+        make_secret(&process.settings.webhooks.key_encryption_key)?;
 
         // Stopped after the services, which are done when `run` returns.
         let cluster = PrivateCluster::start(self.home.join("postgres")).await?;
@@ -70,12 +71,17 @@ pub(crate) fn overrides(home: &Path) -> String {
         identity.development_tokens = true
         identity.key_encryption_key = {secret}
         payments.customer_cash = true
+        webhooks.development_targets = true
+        webhooks.key_encryption_key = {webhooks}
+        notifications.email = {{ from = 'Malha <no-reply@localhost>', folder = {mail} }}
         gateway.http = '127.0.0.1:8080'
         gateway.tls = {{ certificate = {certificate}, key = {key} }}
         ",
         certs = path("certs"),
         ledger = path("ledger"),
         secret = path("secrets/identity.key"),
+        webhooks = path("secrets/webhooks.key"),
+        mail = path("mail"),
         certificate = path("certs/edge.pem"),
         key = path("certs/edge.key"),
     )
@@ -97,13 +103,13 @@ fn make_certificates(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the key that protects identity's signing keys, in a folder for its owner's eyes only.
-fn make_secrets(key: &Path) -> Result<()> {
+/// Makes a key that protects secrets in the database, in a folder for its owner's eyes only.
+fn make_secret(key: &Path) -> Result<()> {
     let written = key
         .parent()
         .map_or(Ok(()), |folder| fs::DirBuilder::new().recursive(true).mode(0o700).create(folder));
     written
-        .and_then(|()| identity::create_key_encryption_key(key))
+        .and_then(|()| sealing::create_master_key(key))
         .with_context(|| format!("cannot write {}", key.display()))
 }
 
@@ -138,6 +144,9 @@ fn welcome(settings: &Settings) -> String {
     -d '{{"name":"Ada Lovelace","email":"ada@example.com","password":"correct horse battery"}}'
 "#
         );
+    }
+    if let Some(folder) = settings.notifications.email.as_ref().and_then(|it| it.folder.as_ref()) {
+        let _ = writeln!(text, "E-mail is written into {}.\n", folder.display());
     }
     let program = env::args().next().unwrap_or_else(|| "malha".to_owned());
     let _ = writeln!(text, "A token of an administrator:\n");

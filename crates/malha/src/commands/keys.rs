@@ -1,17 +1,15 @@
 //! `malha keys`, and the way to identity that commands take.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 use auth::TenantId;
 use clap::Subcommand;
 use contracts::identity::v1::RotateSigningKeyRequest;
 use contracts::identity::v1::identity_service_client::IdentityServiceClient;
-use mesh::{Channel, Context, Mesh};
-use tonic::{Code, Response, Status};
+use mesh::{Channel, Context};
+use tonic::{Response, Status};
 
+use crate::commands::engineer;
 use crate::settings::Settings;
-
-/// Member of the mesh as which commands call.
-const ENGINEER: &str = "engineer";
 
 /// Manage the keys that sign access tokens.
 #[derive(Debug, Subcommand)]
@@ -37,22 +35,8 @@ pub(crate) async fn ask_identity<T>(
     settings: &Settings,
     call: impl AsyncFnOnce(IdentityServiceClient<Channel>) -> Result<Response<T>, Status>,
 ) -> Result<T> {
-    let mesh = Mesh::join(ENGINEER, &settings.mesh).context(
-        "cannot join the mesh as `engineer`; `malha certs issue engineer` makes its certificate",
-    )?;
+    let mesh = engineer::join(settings)?;
     let identity = IdentityServiceClient::new(mesh.channel("identity"));
     let answer = Context::system(TenantId::DEFAULT).scope(call(identity)).await;
-    Ok(answer.map_err(|status| refusal(settings, &status))?.into_inner())
-}
-
-fn refusal(settings: &Settings, status: &Status) -> anyhow::Error {
-    let reason = mesh::error::reason(status).unwrap_or_default();
-    if status.code() == Code::Unavailable {
-        let endpoints = settings.mesh.endpoints.get("identity").cloned().unwrap_or_default();
-        return anyhow!(
-            "identity does not answer at {}: start it with `malha dev`, or set mesh.endpoints.identity ({reason})",
-            endpoints.join(", ")
-        );
-    }
-    anyhow!("identity refused: {} ({reason})", status.message())
+    Ok(answer.map_err(|status| engineer::refusal(settings, "identity", &status))?.into_inner())
 }

@@ -104,7 +104,7 @@ async fn ledger_moves_money_for_payments_and_for_staff_alone() {
     assert_eq!(refusal.code(), Code::Unauthenticated, "it comes for nobody");
     assert_eq!(mesh::error::reason(&refusal).as_deref(), Some("TOKEN_MISSING"));
 
-    for member in ["identity", "customers", "accounts", "ledger", "engineer"] {
+    for member in ["identity", "customers", "accounts", "ledger", "workflows", "engineer"] {
         let refusal = move_money(&dev, member).await;
         assert_eq!(refusal.code(), Code::PermissionDenied, "{member}");
         assert_eq!(mesh::error::reason(&refusal).as_deref(), Some("CALLER_NOT_ALLOWED"));

@@ -4,6 +4,7 @@
 //! asks for beyond its types is read with [`policy`].
 
 pub mod codec;
+pub mod events;
 pub mod policy;
 
 #[allow(

@@ -49,6 +49,8 @@ pub struct MethodPolicy {
     pub hedge_after: Option<Duration>,
     /// Whether answers of a GET carry an `ETag`.
     pub conditional: bool,
+    /// Headers of an HTTP request that travel to the service; a `*` at the end stands for any rest.
+    pub request_headers: Vec<String>,
     /// Whether the caller sends a stream of messages.
     pub client_streaming: bool,
 }
@@ -107,6 +109,7 @@ impl From<WireMethodPolicy> for MethodPolicy {
                 .and_then(|after| Duration::try_from(after).ok())
                 .filter(|after| wire.retry_safe && !after.is_zero()),
             conditional: wire.conditional,
+            request_headers: wire.request_headers,
             client_streaming: false,
             callers: wire.callers,
         }
@@ -153,7 +156,8 @@ pub fn of_enum(enumeration: &EnumDescriptor) -> EnumPolicy {
     read(pool, "malha.options.v1.enumeration", &enumeration.options()).unwrap_or_default()
 }
 
-fn read<T: prost::Message + Default>(
+/// Reads the option `extension`, of whatever descriptor pool.
+pub(crate) fn read<T: prost::Message + Default>(
     pool: &DescriptorPool,
     extension: &str,
     options: &DynamicMessage,

@@ -23,6 +23,7 @@ mod keys;
 mod measure;
 mod member;
 pub mod owner;
+pub mod page;
 mod server;
 mod spiffe;
 mod tls;

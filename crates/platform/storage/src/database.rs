@@ -10,7 +10,7 @@ use auth::TenantId;
 use futures::future::BoxFuture;
 use metrics::{Gauge, Histogram, gauge, histogram};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, SqlSafeStr};
 
 use crate::{Config, Error};
@@ -70,6 +70,19 @@ impl Database {
     /// out to have died while it was idle.
     pub async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
         self.acquire().await
+    }
+
+    /// Listens to the notifications of a channel, on a connection of its own. It comes back by itself
+    /// when the connection is lost; what was sent meanwhile is not heard, so whoever listens also
+    /// looks from time to time.
+    pub async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
+        // A pool of its own: the listener keeps its connection for as long as it lives.
+        let pool =
+            PgPoolOptions::new().max_connections(1).connect_lazy_with(self.connect_options());
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.ignore_pool_close_event(true);
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     /// Asks the server for a sign of life.

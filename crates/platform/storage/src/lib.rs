@@ -27,6 +27,7 @@ mod database;
 mod error;
 mod migrate;
 mod provision;
+mod shared;
 
 pub use cluster::{ClusterError, PrivateCluster};
 pub use config::{Config, Password};

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, raw_sql};
 
+use crate::shared::{self, SERVICES, SHARED, Shared};
 use crate::{Config, Error, Password};
 
 /// Time limits of a service's role: one statement, the wait for one lock, and a transaction in
@@ -44,8 +45,8 @@ impl Administrator {
         Self { options }
     }
 
-    /// Creates the database when it is missing, and for each service its role, schema and
-    /// functions.
+    /// Creates the database when it is missing, for each service its role, schema and functions,
+    /// and the schemas that all share.
     ///
     /// Idempotent, and safe when several processes do it at once. Roles belong to the whole server:
     /// a password given here replaces the old one, `None` leaves it as it is.
@@ -67,12 +68,19 @@ impl Administrator {
             .execute(&mut server)
             .await?;
         create_database(&mut server, database).await?;
-        for service in services {
-            create_role(&mut server, service, password).await?;
+        create_group(&mut server).await?;
+        let shared = SHARED.iter().map(|shared| shared.role);
+        for role in services.iter().copied().chain(shared) {
+            create_role(&mut server, role, password).await?;
         }
         let mut connection = self.options.clone().database(database).connect().await?;
-        for service in services {
+        let own = services.iter().copied().filter(|service| shared::of_role(service).is_none());
+        for service in own {
             create_schema(&mut connection, service).await?;
+        }
+        for shared in &SHARED {
+            create_shared_schema(&mut connection, shared).await?;
+            shared.migrate(self.options.clone().database(database)).await?;
         }
         connection.close().await?;
         // This ends the lock too.
@@ -140,8 +148,14 @@ async fn create_role(
         ),
     )
     .await?;
-    execute(server, format!("ALTER ROLE {role} SET search_path = {role}")).await?;
-    for (setting, value) in ROLE_LIMITS {
+    let shared = shared::of_role(role);
+    let schema = shared.map_or(role, |shared| shared.schema);
+    execute(server, format!("ALTER ROLE {role} SET search_path = {schema}")).await?;
+    if shared.is_none() {
+        execute(server, format!("GRANT {SERVICES} TO {role}")).await?;
+    }
+    let settings = shared.map_or(&[][..], |shared| shared.settings);
+    for (setting, value) in ROLE_LIMITS.iter().chain(settings) {
         execute(server, format!("ALTER ROLE {role} SET {setting} = '{value}'")).await?;
     }
     if let Some(password) = password {
@@ -156,20 +170,58 @@ async fn create_role(
     Ok(())
 }
 
-/// The functions belong to the superuser, so that the service cannot replace them.
-async fn create_schema(connection: &mut PgConnection, service: &str) -> Result<(), Error> {
+/// The role of which every service's role is a member. It cannot log in.
+async fn create_group(server: &mut PgConnection) -> Result<(), Error> {
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+            .bind(SERVICES)
+            .fetch_one(&mut *server)
+            .await?;
+    if exists { Ok(()) } else { execute(server, format!("CREATE ROLE {SERVICES} NOLOGIN")).await }
+}
+
+async fn grant_connect(connection: &mut PgConnection, role: &str) -> Result<(), Error> {
     let database: String =
         sqlx::query_scalar("SELECT current_database()::text").fetch_one(&mut *connection).await?;
+    execute(connection, format!("GRANT CONNECT ON DATABASE {database} TO {role}")).await
+}
+
+async fn create_schema(connection: &mut PgConnection, service: &str) -> Result<(), Error> {
+    grant_connect(connection, service).await?;
     execute(
         connection,
         format!(
-            "GRANT CONNECT ON DATABASE {database} TO {service};
-             REVOKE ALL ON SCHEMA public FROM PUBLIC;
-             CREATE SCHEMA IF NOT EXISTS {service} AUTHORIZATION {service};
-             CREATE OR REPLACE FUNCTION {service}.current_tenant() RETURNS uuid
+            "REVOKE ALL ON SCHEMA public FROM PUBLIC;
+             CREATE SCHEMA IF NOT EXISTS {service} AUTHORIZATION {service};"
+        ),
+    )
+    .await?;
+    create_functions(connection, service).await
+}
+
+async fn create_shared_schema(connection: &mut PgConnection, shared: &Shared) -> Result<(), Error> {
+    let Shared { role, schema, .. } = shared;
+    grant_connect(connection, role).await?;
+    execute(
+        connection,
+        format!(
+            "CREATE SCHEMA IF NOT EXISTS {schema} AUTHORIZATION {role};
+             GRANT USAGE ON SCHEMA {schema} TO {SERVICES};"
+        ),
+    )
+    .await?;
+    create_functions(connection, schema).await
+}
+
+/// The functions belong to the superuser, so that the service cannot replace them.
+async fn create_functions(connection: &mut PgConnection, schema: &str) -> Result<(), Error> {
+    execute(
+        connection,
+        format!(
+            "CREATE OR REPLACE FUNCTION {schema}.current_tenant() RETURNS uuid
                  LANGUAGE sql STABLE PARALLEL SAFE
                  RETURN nullif(current_setting('malha.tenant', true), '')::uuid;
-             CREATE OR REPLACE FUNCTION {service}.is_worker() RETURNS boolean
+             CREATE OR REPLACE FUNCTION {schema}.is_worker() RETURNS boolean
                  LANGUAGE sql STABLE PARALLEL SAFE
                  RETURN coalesce(current_setting('malha.worker', true) = 'on', false);"
         ),

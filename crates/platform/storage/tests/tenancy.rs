@@ -335,3 +335,37 @@ async fn a_call_cancelled_while_it_begins_leaves_no_transaction_behind() {
         .unwrap();
     assert!(fresh, "the transaction began before its BEGIN");
 }
+
+/// What services share, each sees its own of; nobody takes back what is recorded.
+#[tokio::test]
+async fn in_a_shared_schema_a_service_reaches_what_it_owns() {
+    let (_, config) = provisioned(&["payments", "accounts"]).await;
+    let tenant = tenant();
+    let insert =
+        "INSERT INTO workflow.workflows (id, definition, version, steps, kinds, input_hash,
+            state, status, correlation_id, created_at, updated_at)
+        VALUES (gen_random_uuid(), 'x', 1, '{a}', '{STEP}', '', '{}', 'RUNNING', '', now(), now())";
+    let payments = Database::open("payments", &config);
+    let mut txn = payments.begin(tenant).await.unwrap();
+    sqlx::query(insert).execute(&mut *txn).await.unwrap();
+    txn.commit().await.unwrap();
+
+    let count = async |service: &str, tenant| -> i64 {
+        let mut txn = Database::open(service, &config).begin(tenant).await.unwrap();
+        let counted = sqlx::query_scalar("SELECT count(*) FROM workflow.workflows");
+        counted.fetch_one(&mut *txn).await.unwrap()
+    };
+    assert_eq!(count("payments", tenant).await, 1);
+    assert_eq!(count("accounts", tenant).await, 0, "of another service");
+    assert_eq!(count("workflows", tenant).await, 1, "operators see all");
+    assert_eq!(count("workflows", support::tenant()).await, 0, "of their tenant");
+    for forbidden in [
+        "DELETE FROM workflow.workflows",
+        "UPDATE workflow.history SET reason = ''",
+        "UPDATE workflow.workflows SET owner = 'accounts'",
+        "CREATE TABLE workflow.mine (id uuid)",
+    ] {
+        let mut txn = payments.begin(tenant).await.unwrap();
+        assert!(sqlx::query(forbidden).execute(&mut *txn).await.is_err(), "{forbidden}");
+    }
+}

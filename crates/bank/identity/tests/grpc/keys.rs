@@ -121,7 +121,7 @@ async fn another_key_encryption_key_is_refused_at_start() {
     let missing = world.replica().await.map(|_| ()).unwrap_err();
     assert!(missing.to_string().contains("identity.key_encryption_key"), "{missing}");
 
-    identity::create_key_encryption_key(path).unwrap();
+    sealing::create_master_key(path).unwrap();
     let other = world.replica().await.map(|_| ()).unwrap_err();
     assert!(matches!(other, StartError::SealedKey { .. }), "{other}");
 }

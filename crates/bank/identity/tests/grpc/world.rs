@@ -62,7 +62,7 @@ impl World {
             passwords: PasswordConfig { memory_kib: 64, passes: 1, ..PasswordConfig::default() },
             ..Config::default()
         };
-        identity::create_key_encryption_key(&config.key_encryption_key).unwrap();
+        sealing::create_master_key(&config.key_encryption_key).unwrap();
         let database = kit.database("identity").await;
         let neighbours = Arc::default();
         let tenant = TenantId::DEFAULT;

@@ -4,6 +4,7 @@
 mod bank;
 mod conservation;
 mod create;
+mod events;
 mod fakes;
 mod idempotency;
 mod log;

@@ -1,7 +1,7 @@
 //! The mesh as processes of their own, as in production.
 
 use std::collections::BTreeMap;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use sqlx::{Connection, PgConnection};
 use storage::PrivateCluster;
@@ -11,8 +11,18 @@ use super::{Edge, MACHINE, Malha, SERVICES, Site, free_ports};
 
 /// One process for each module. The edge first and those that are called last: the order in which
 /// they start does not matter.
-pub(crate) const MODULES: [&str; 6] =
-    ["gateway", "payments", "identity", "accounts", "customers", "ledger"];
+pub(crate) const MODULES: [&str; 10] = [
+    "gateway",
+    "payments",
+    "identity",
+    "accounts",
+    "customers",
+    "workflows",
+    "ledger",
+    "events",
+    "notifications",
+    "webhooks",
+];
 
 /// Settings of a mesh in production, but for its addresses; people may come as often as they like.
 const SETTINGS: &str = "
@@ -20,6 +30,7 @@ const SETTINGS: &str = "
     ledger.create = true
     identity.key_encryption_key = '.malha/identity.key'
     payments.customer_cash = true
+    webhooks.key_encryption_key = '.malha/webhooks.key'
     gateway.tls = { certificate = '.malha/certs/edge.pem', key = '.malha/certs/edge.key' }
     gateway.rate_limits.classes.default = [{ requests = 60000000, per = '1m' }]
     gateway.rate_limits.classes.auth = [{ requests = 60000000, per = '1m' }]
@@ -57,10 +68,16 @@ impl House {
     /// Starts a process without waiting for it.
     pub(crate) fn spawn(&mut self, name: &'static str) {
         let [admin] = free_ports();
-        let mut command = self.site.malha(&["serve", name]);
-        command.env("MALHA_STORAGE__HOST", self.cluster.config().host);
+        let mut command = self.malha(&["serve", name]);
         command.env("MALHA_TELEMETRY__LISTEN", format!("127.0.0.1:{admin}"));
         self.processes.insert(name, Malha::start(&mut command));
+    }
+
+    /// The program, with the settings and the database of the house.
+    pub(crate) fn malha(&self, arguments: &[&str]) -> Command {
+        let mut command = self.site.malha(arguments);
+        command.env("MALHA_STORAGE__HOST", self.cluster.config().host);
+        command
     }
 
     /// Ends a process where it stands.
@@ -82,6 +99,16 @@ impl House {
         self.edge.await_ok("/health").await;
     }
 
+    /// What a command prints, which must succeed.
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
+        self.site.run(arguments)
+    }
+
+    /// How services reach the database.
+    pub(crate) fn storage(&self) -> storage::Config {
+        self.cluster.config()
+    }
+
     /// The database as its administrator sees it: all tenants, all schemas.
     pub(crate) async fn database(&self) -> PgConnection {
         PgConnection::connect(&self.cluster.url("postgres", "malha")).await.unwrap()
@@ -94,10 +121,12 @@ impl Site {
         let site = Self::new(&format!("{SETTINGS}\n{settings}"));
         let certs = site.path("certs");
         mesh::certs::init(&certs).unwrap();
-        for name in SERVICES.into_iter().chain(["gateway", "edge"]) {
+        for name in SERVICES.into_iter().chain(["gateway", "edge", "engineer"]) {
             mesh::certs::issue(&certs, name).unwrap();
         }
-        identity::create_key_encryption_key(&site.path("identity.key")).unwrap();
+        for key in ["identity.key", "webhooks.key"] {
+            sealing::create_master_key(&site.path(key)).unwrap();
+        }
         site
     }
 }

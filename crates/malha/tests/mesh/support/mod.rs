@@ -19,7 +19,17 @@ pub(crate) use process::{Malha, malha};
 pub(crate) use site::Site;
 
 /// Services of the mesh, without the gateway.
-pub(crate) const SERVICES: [&str; 5] = ["identity", "customers", "accounts", "ledger", "payments"];
+pub(crate) const SERVICES: [&str; 9] = [
+    "identity",
+    "customers",
+    "accounts",
+    "ledger",
+    "payments",
+    "workflows",
+    "events",
+    "notifications",
+    "webhooks",
+];
 
 /// Longest wait for anything that should happen; most takes a hundredth.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);

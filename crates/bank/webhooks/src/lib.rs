@@ -1,0 +1,185 @@
+//! Webhooks: what happens here is told to the endpoints of others (B-20), and what they tell is
+//! received (K-14, K-21).
+//!
+//! Outbound by the Standard Webhooks specification 1.0.0: `domain::signature` is its scheme,
+//! `domain::answer` what it says of answers, `domain::address` its protection against requests that
+//! reach inside.
+//!
+//! Invariants:
+//! - an event is one message, whatever how often it is consumed, and one delivery to each endpoint that
+//!   asks for it;
+//! - a message keeps its id and its bytes with every attempt, of replays too; it is sent at least once
+//!   and in no order;
+//! - a connection goes to an address that was checked for it, and to a public one alone;
+//! - a secret is in the database encrypted, and in an answer once;
+//! - what a provider sent is on disk, and published in the same transaction, before it hears so.
+
+mod config;
+mod domain;
+mod error;
+mod events;
+mod sender;
+mod service;
+mod store;
+mod webhooks;
+mod wire;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::events::Bus;
+use clock::Clock;
+use contracts::webhooks::v1::webhooks_service_server::WebhooksServiceServer;
+use mesh::Mesh;
+use sealing::{MasterKey, SealError};
+use storage::Database;
+use tokio::sync::Notify;
+
+pub use config::Config;
+pub use sender::ClientError;
+pub use sender::resolver::{Resolver, SystemResolver};
+
+use sender::{Client, Sender};
+use service::Service;
+use store::Store;
+use webhooks::Webhooks;
+
+/// How often old rows are deleted.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(10);
+
+/// Why webhooks could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting has no meaning.
+    #[error("webhooks.{setting} {rule}")]
+    Config {
+        /// Name of the setting.
+        setting: &'static str,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// The file of the key-encryption key cannot be used.
+    #[error("cannot read webhooks.key_encryption_key in {}", path.display())]
+    KeyEncryptionKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+    /// No key can be derived from it.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// Nothing can be sent.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The tables could not be brought up to date.
+    #[error("the tables of webhooks cannot be prepared")]
+    Migrate(#[from] storage::MigrateError),
+}
+
+/// Prepares the tables and mounts the service, with the sender of what is due and the consumer of the
+/// events that it tells.
+pub async fn start(
+    config: Config,
+    _mesh: &Mesh,
+    database: Database,
+    clock: Clock,
+    bus: Arc<dyn Bus>,
+    resolver: Arc<dyn Resolver>,
+) -> Result<mesh::Service, StartError> {
+    check(&config)?;
+    let key = MasterKey::read("webhooks", &config.key_encryption_key).map_err(|source| {
+        StartError::KeyEncryptionKey { path: config.key_encryption_key.clone(), source }
+    })?;
+    let sealer = Arc::new(key.sealer("secrets")?);
+    let client = Client::new(&config, resolver)?;
+    database.migrate(&sqlx::migrate!()).await?;
+    let health = database.check();
+    let wake = Arc::new(Notify::new());
+    let consumer =
+        events::consumer(&config.topics, database.clone(), bus, clock.clone(), Arc::clone(&wake));
+    let store = Store::new(database);
+    let webhooks = Webhooks {
+        store: store.clone(),
+        sealer: Arc::clone(&sealer),
+        clock: clock.clone(),
+        development_targets: config.development_targets,
+        wake: Arc::clone(&wake),
+    };
+    let (patience, retention) = (Arc::new(config.patience()), config.retention);
+    let config = Arc::new(config);
+    let sender = Sender {
+        store: store.clone(),
+        client,
+        sealer,
+        clock: clock.clone(),
+        config,
+        patience,
+        wake,
+    };
+    Ok(mesh::Service::new("webhooks")
+        .mount(WebhooksServiceServer::new(Service { webhooks }))
+        .check("postgres", health)
+        .task("events", move || {
+            let consumer = consumer.clone();
+            async move { consumer.run().await }
+        })
+        .task("sender", move || sender.clone().run())
+        .task("housekeeping", move || keep_house(store.clone(), clock.clone(), retention)))
+}
+
+/// Deletes what is old, for ever.
+async fn keep_house(store: Store, clock: Clock, retention: Duration) {
+    loop {
+        if let Err(error) = delete_old(&store, &clock, retention).await {
+            tracing::warn!(%error, "old webhooks are not deleted");
+        }
+        tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+    }
+}
+
+async fn delete_old(
+    store: &Store,
+    clock: &Clock,
+    retention: Duration,
+) -> Result<(), error::WebhookError> {
+    for tenant in store.tenants().await? {
+        while store.old_delete(tenant, clock.now() - retention).await? {}
+    }
+    Ok(())
+}
+
+fn check(config: &Config) -> Result<(), StartError> {
+    let above_zero = [
+        ("attempt_timeout", config.attempt_timeout),
+        ("poll_interval", config.poll_interval),
+        ("throttle_pause", config.throttle_pause),
+        ("breaker_pause", config.breaker_pause),
+        ("disable_after", config.disable_after),
+        ("retention", config.retention),
+    ];
+    match above_zero.into_iter().find(|(_, time)| time.is_zero()) {
+        Some((setting, _)) => Err(StartError::Config { setting, rule: "must be above zero" }),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_without_a_meaning_are_refused() {
+        assert!(check(&Config::default()).is_ok());
+        for (config, named) in [
+            (Config { attempt_timeout: Duration::ZERO, ..Config::default() }, "attempt_timeout"),
+            (Config { poll_interval: Duration::ZERO, ..Config::default() }, "poll_interval"),
+            (Config { retention: Duration::ZERO, ..Config::default() }, "retention"),
+        ] {
+            let refused = check(&config);
+            assert!(matches!(refused, Err(StartError::Config { setting, .. }) if setting == named));
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The bus on Kafka.
+
+pub(crate) mod edges;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use futures::future::try_join_all;
+use parking_lot::Mutex;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Bus, BusError, Delivery, PARTITIONS, Partition, Reader, Record};
+
+/// Longest wait for an answer of the brokers.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Wait before records are handed to a producer again whose queue is full.
+const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
+
+/// How Kafka is reached.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaConfig {
+    /// Addresses of the first brokers to ask, such as `kafka-0:9092,kafka-1:9092`. The connection is
+    /// not encrypted: this client has no TLS. Default: `localhost:9092`.
+    pub brokers: String,
+    /// Copies of each topic: 1 in development, 3 in production. Counts when a topic is made.
+    /// Default: 1.
+    pub replicas: u8,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self { brokers: "localhost:9092".into(), replicas: 1 }
+    }
+}
+
+/// Topics and partitions as Kafka has them, under their own names.
+///
+/// Who reads what is settled by ourselves, as on every bus; consumers of others join groups of Kafka.
+/// A record's key is that of Kafka too.
+pub struct KafkaBus {
+    producer: FutureProducer,
+    admin: AdminClient<DefaultClientContext>,
+    client: ClientConfig,
+    config: KafkaConfig,
+    kept: Duration,
+    topics: Mutex<BTreeSet<String>>,
+}
+
+impl KafkaBus {
+    /// Connects in the background. Records of topics that it makes are kept for `kept`.
+    ///
+    /// # Errors
+    /// When the settings cannot be used.
+    pub fn connect(config: &KafkaConfig, kept: Duration) -> Result<Self, BusError> {
+        let mut client = ClientConfig::new();
+        client
+            .set("bootstrap.servers", &config.brokers)
+            .set("client.id", "malha")
+            .set("reconnect.backoff.max.ms", "1000");
+        let producer = client
+            .clone()
+            // Keeps the order of a partition through retries, and stores a retried record once.
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "2")
+            // Longer than a relay waits: what it gives up stays in line before what it sends again.
+            .set("message.timeout.ms", "300000")
+            .create()
+            .map_err(BusError::unavailable)?;
+        let admin = client.create().map_err(BusError::unavailable)?;
+        let (config, topics) = (config.clone(), Mutex::default());
+        Ok(Self { producer, admin, client, config, kept, topics })
+    }
+
+    pub(crate) async fn make_topic(&self, topic: &str) -> Result<(), BusError> {
+        if self.topics.lock().contains(topic) {
+            return Ok(());
+        }
+        if !self.exists(topic).await? {
+            self.create(topic).await?;
+        }
+        self.topics.lock().insert(topic.to_owned());
+        Ok(())
+    }
+
+    /// Whether there is the topic. Asks for all: asking for one may make it, with as many partitions
+    /// as the brokers like.
+    async fn exists(&self, topic: &str) -> Result<bool, BusError> {
+        let producer = self.producer.clone();
+        let asked =
+            tokio::task::spawn_blocking(move || producer.client().fetch_metadata(None, TIMEOUT));
+        let all = asked.await.map_err(BusError::unavailable)?.map_err(BusError::unavailable)?;
+        let Some(found) = all.topics().iter().find(|found| found.name() == topic) else {
+            return Ok(false);
+        };
+        let count = found.partitions().len();
+        if count == usize::from(PARTITIONS) {
+            return Ok(true);
+        }
+        let needed = format!("topic {topic} has {count} partitions; it needs {PARTITIONS}");
+        Err(BusError::unavailable(needed))
+    }
+
+    async fn create(&self, topic: &str) -> Result<(), BusError> {
+        let kept = self.kept.as_millis().to_string();
+        let replication = TopicReplication::Fixed(self.config.replicas.into());
+        let new = NewTopic::new(topic, PARTITIONS.into(), replication).set("retention.ms", &kept);
+        let options =
+            AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+        let made =
+            self.admin.create_topics([&new], &options).await.map_err(BusError::unavailable)?;
+        for result in made {
+            if let Err((_, code)) = result
+                && code != RDKafkaErrorCode::TopicAlreadyExists
+            {
+                return Err(BusError::unavailable(KafkaError::AdminOp(code)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends as [`Bus::append`] does, and notes on each record what its value is.
+    pub(crate) async fn append_as(
+        &self,
+        content_type: &str,
+        records: &[Record],
+    ) -> Result<(), BusError> {
+        for topic in records.iter().map(|record| record.topic.as_str()).collect::<BTreeSet<_>>() {
+            self.make_topic(topic).await?;
+        }
+        let mut sent = Vec::with_capacity(records.len());
+        for record in records {
+            let key = record.key.to_string();
+            let header = Header { key: "content-type", value: Some(content_type) };
+            let mut next = FutureRecord::to(&record.topic)
+                .partition(record.partition().number.into())
+                .key(&key)
+                .payload(&record.value)
+                .headers(OwnedHeaders::new().insert(header));
+            let stored = loop {
+                match self.producer.send_result(next) {
+                    Ok(stored) => break stored,
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                        next = back;
+                        tokio::time::sleep(QUEUE_FULL_PAUSE).await;
+                    }
+                    Err((error, _)) => return Err(BusError::unavailable(error)),
+                }
+            };
+            sent.push(stored);
+        }
+        let stored = sent.into_iter().map(|stored| async {
+            match stored.await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err((error, _))) => Err(BusError::unavailable(error)),
+                Err(cancelled) => Err(BusError::unavailable(cancelled)),
+            }
+        });
+        try_join_all(stored).await?;
+        Ok(())
+    }
+
+    fn consumer_config(&self) -> ClientConfig {
+        let mut config = self.client.clone();
+        config
+            // Asked for by the client; we join no group.
+            .set("group.id", "malha")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", "100");
+        config
+    }
+}
+
+#[async_trait]
+impl Bus for KafkaBus {
+    async fn append(&self, records: &[Record]) -> Result<(), BusError> {
+        self.append_as("application/cloudevents+json", records).await
+    }
+
+    async fn reader(&self) -> Result<Box<dyn Reader>, BusError> {
+        let consumer = self.consumer_config().create().map_err(BusError::unavailable)?;
+        Ok(Box::new(KafkaReader { consumer }))
+    }
+
+    async fn position_at(
+        &self,
+        partition: &Partition,
+        time: DateTime<Utc>,
+    ) -> Result<u64, BusError> {
+        self.make_topic(&partition.topic).await?;
+        let consumer: BaseConsumer =
+            self.consumer_config().create().map_err(BusError::unavailable)?;
+        let partition = partition.clone();
+        // The client blocks its thread.
+        let search = move || position_at(&consumer, &partition, time.timestamp_millis());
+        let found = tokio::task::spawn_blocking(search).await.map_err(BusError::unavailable)?;
+        found.map(i64::cast_unsigned).map_err(BusError::unavailable)
+    }
+
+    async fn ping(&self) -> Result<(), BusError> {
+        let producer = self.producer.clone();
+        let ask = move || producer.client().fetch_metadata(None, TIMEOUT).map(drop);
+        let asked = tokio::task::spawn_blocking(ask);
+        asked.await.map_err(BusError::unavailable)?.map_err(BusError::unavailable)
+    }
+
+    async fn trim(&self, _age: Duration) -> Result<u64, BusError> {
+        Ok(0)
+    }
+}
+
+struct KafkaReader {
+    consumer: StreamConsumer,
+}
+
+#[async_trait]
+impl Reader for KafkaReader {
+    async fn assign(&mut self, from: &[(Partition, u64)]) -> Result<(), BusError> {
+        let mut list = TopicPartitionList::new();
+        for (Partition { topic, number }, from) in from {
+            let offset = Offset::Offset(from.cast_signed());
+            list.add_partition_offset(topic, (*number).into(), offset)
+                .map_err(BusError::unavailable)?;
+        }
+        self.consumer.assign(&list).map_err(BusError::unavailable)
+    }
+
+    async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, BusError> {
+        let first = loop {
+            match self.consumer.recv().await {
+                Ok(message) => break delivery(&message)?,
+                // A topic that nobody has appended to yet.
+                Err(KafkaError::MessageConsumption(
+                    RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic,
+                )) => {}
+                Err(error) => return Err(BusError::unavailable(error)),
+            }
+        };
+        let mut found = vec![first];
+        // Those that are here already. No await: dropping this future loses none.
+        while found.len() < max
+            && let Some(Ok(message)) = self.consumer.recv().now_or_never()
+        {
+            found.push(delivery(&message)?);
+        }
+        Ok(found)
+    }
+}
+
+/// Looks for the first record of a partition that is as late as `millis`: its times ascend.
+fn position_at(consumer: &BaseConsumer, partition: &Partition, millis: i64) -> KafkaResult<i64> {
+    let Partition { topic, number } = partition;
+    let number = i32::from(*number);
+    let (mut low, end) = consumer.fetch_watermarks(topic, number, TIMEOUT)?;
+    let mut high = end;
+    while low < high {
+        let middle = i64::midpoint(low, high);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, number, Offset::Offset(middle))?;
+        consumer.assign(&list)?;
+        let message = consumer.poll(TIMEOUT).transpose()?;
+        let late = message.as_ref().and_then(|message| message.timestamp().to_millis());
+        if late.is_some_and(|at| at < millis) {
+            low = message.map_or(middle, |message| message.offset()) + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+fn delivery(message: &BorrowedMessage<'_>) -> Result<Delivery, BusError> {
+    let number = u16::try_from(message.partition()).map_err(BusError::unavailable)?;
+    let value = message.payload_view::<str>().unwrap_or(Ok("")).map_err(BusError::unavailable)?;
+    Ok(Delivery {
+        partition: Partition { topic: message.topic().to_owned(), number },
+        position: message.offset().cast_unsigned(),
+        value: value.to_owned(),
+    })
+}

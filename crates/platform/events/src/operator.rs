@@ -1,0 +1,213 @@
+//! What a person can do about events: look at dead letters, replay, drive again what failed.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgRow;
+use sqlx::{FromRow, Row};
+use storage::{Database, Error};
+use uuid::Uuid;
+
+use crate::{Bus, BusError, PARTITIONS, Partition};
+
+/// An event that a consumer gave up, or that the relay did.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The service that could not take it up; for the relay, the one that published it.
+    pub service: String,
+    /// Name of the consumer.
+    pub consumer: String,
+    /// Id of the event.
+    pub event_id: Uuid,
+    /// Name of its type.
+    pub kind: String,
+    /// What it happened to.
+    pub key: Uuid,
+    /// Where it was read.
+    pub topic: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// What the last attempt failed with.
+    pub error: String,
+    /// When it was put aside.
+    pub parked_at: DateTime<Utc>,
+    /// The event in its envelope, JSON.
+    pub value: String,
+}
+
+/// Why an operator's command did not work.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// The bus failed.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+}
+
+impl From<sqlx::Error> for OperatorError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Sees the events of all services, as the role `events` does.
+pub struct Operator {
+    database: Database,
+    bus: Arc<dyn Bus>,
+}
+
+impl Operator {
+    /// An operator with the database of the role `events`.
+    pub fn new(database: Database, bus: Arc<dyn Bus>) -> Self {
+        Self { database, bus }
+    }
+
+    /// Lists up to `max` dead letters, oldest first; of one consumer, if one is named.
+    pub async fn dead(
+        &self,
+        consumer: Option<&str>,
+        max: u32,
+    ) -> Result<Vec<DeadLetter>, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let found = sqlx::query_as(
+            "SELECT * FROM parked_events
+             WHERE status = 'DEAD' AND consumer = coalesce($1, consumer)
+             ORDER BY parked_at LIMIT $2",
+        )
+        .bind(consumer)
+        .bind(i64::from(max))
+        .fetch_all(&mut *connection)
+        .await?;
+        Ok(found)
+    }
+
+    /// The dead letters of one event: one for each consumer that gave it up.
+    pub async fn dead_of(&self, event: Uuid) -> Result<Vec<DeadLetter>, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let found =
+            sqlx::query_as("SELECT * FROM parked_events WHERE status = 'DEAD' AND event_id = $1")
+                .bind(event)
+                .fetch_all(&mut *connection)
+                .await?;
+        Ok(found)
+    }
+
+    /// Has dead letters tried again, from the first attempt on: those of one event or of one
+    /// consumer, or all. Says how many.
+    pub async fn dead_replay(
+        &self,
+        event: Option<Uuid>,
+        consumer: Option<&str>,
+    ) -> Result<u64, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let replayed = sqlx::query(
+            "UPDATE parked_events SET status = 'RETRYING', attempts = 0, next_attempt_at = now()
+             WHERE status = 'DEAD' AND event_id = coalesce($1, event_id)
+               AND consumer = coalesce($2, consumer) AND event_type <> ''",
+        )
+        .bind(event)
+        .bind(consumer)
+        .execute(&mut *connection)
+        .await?;
+        Ok(replayed.rows_affected())
+    }
+
+    /// Has events of a topic taken up again that were appended at or after `from`, by one consumer or
+    /// by all that read the topic, while they run or not. They forget that they took them up before.
+    /// Returns the consumers, as `service/name`.
+    pub async fn replay(
+        &self,
+        topic: &str,
+        from: DateTime<Utc>,
+        consumer: Option<&str>,
+    ) -> Result<Vec<String>, OperatorError> {
+        let mut starts = Vec::with_capacity(PARTITIONS.into());
+        for number in 0..PARTITIONS {
+            let partition = Partition { topic: topic.to_owned(), number };
+            starts.push(self.bus.position_at(&partition, from).await?.cast_signed());
+        }
+        let numbers: Vec<_> = (0..PARTITIONS).map(u16::cast_signed).collect();
+        let mut transaction = self.database.begin_worker().await?;
+        // Who is working right now finds its place changed, and begins again from there.
+        let moved: Vec<String> = sqlx::query_scalar(
+            "WITH moved AS (
+                 UPDATE consumer_positions AS own SET position = least(own.position, start.position)
+                 FROM unnest($2::smallint[], $3::bigint[]) AS start (partition, position)
+                 WHERE own.topic = $1 AND own.partition = start.partition
+                   AND own.consumer = coalesce($4, own.consumer)
+                 RETURNING own.owner || '/' || own.consumer AS name
+             )
+             SELECT DISTINCT name FROM moved ORDER BY name",
+        )
+        .bind(topic)
+        .bind(&numbers)
+        .bind(&starts)
+        .bind(consumer)
+        .fetch_all(&mut *transaction)
+        .await?;
+        sqlx::query(
+            "DELETE FROM inbox_events AS own
+             USING unnest($2::smallint[], $3::bigint[]) AS start (partition, position)
+             WHERE own.topic = $1 AND own.partition = start.partition
+               AND own.position >= start.position AND own.consumer = coalesce($4, own.consumer)",
+        )
+        .bind(topic)
+        .bind(&numbers)
+        .bind(&starts)
+        .bind(consumer)
+        .execute(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        Ok(moved)
+    }
+
+    /// Lists up to `max` events that the relay gave up, oldest first. Each holds back the later ones
+    /// of its aggregate.
+    pub async fn failed(&self, max: u32) -> Result<Vec<DeadLetter>, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let found = sqlx::query_as(
+            "SELECT producer AS owner, 'relay' AS consumer, id AS event_id, event_type,
+                    aggregate_id AS key, topic, retry_count + 1 AS attempts, error_message,
+                    created_at AS parked_at, payload::text AS value
+             FROM outbox_events WHERE status = 'FAILED' ORDER BY sequence LIMIT $1",
+        )
+        .bind(i64::from(max))
+        .fetch_all(&mut *connection)
+        .await?;
+        Ok(found)
+    }
+
+    /// Has events that the relay gave up tried again, from the first attempt on: one, or all. Says how
+    /// many.
+    pub async fn redrive(&self, event: Option<Uuid>) -> Result<u64, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let driven = sqlx::query(
+            "UPDATE outbox_events
+             SET status = 'PENDING', retry_count = 0, next_attempt_at = '-infinity'
+             WHERE status = 'FAILED' AND id = coalesce($1, id)",
+        )
+        .bind(event)
+        .execute(&mut *connection)
+        .await?;
+        Ok(driven.rows_affected())
+    }
+}
+
+impl FromRow<'_, PgRow> for DeadLetter {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            service: row.try_get("owner")?,
+            consumer: row.try_get("consumer")?,
+            event_id: row.try_get("event_id")?,
+            kind: row.try_get("event_type")?,
+            key: row.try_get("key")?,
+            topic: row.try_get("topic")?,
+            attempts: row.try_get("attempts")?,
+            error: row.try_get::<Option<String>, _>("error_message")?.unwrap_or_default(),
+            parked_at: row.try_get("parked_at")?,
+            value: row.try_get("value")?,
+        })
+    }
+}

@@ -1,0 +1,199 @@
+//! What every bus does, asked of each of them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::Utc;
+use events::{Delivery, PARTITIONS, Partition, Reader, Record};
+use uuid::Uuid;
+
+use crate::brokers::{self, Broker};
+
+/// Longest wait for records that are there.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs one question on every bus, each a test by itself.
+macro_rules! on_every_bus {
+    ($($question:ident),* $(,)?) => {
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $question() { super::$question(super::brokers::postgres().await).await; })*
+        }
+        mod nats {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $question() { super::$question(super::brokers::nats().await).await; })*
+        }
+        #[cfg(feature = "kafka")]
+        mod kafka {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $question() { super::$question(super::brokers::kafka()).await; })*
+        }
+    };
+}
+
+on_every_bus!(
+    records_of_a_key_are_read_in_the_order_in_which_they_were_appended,
+    a_reader_begins_where_it_is_told,
+    a_reader_that_waits_is_woken,
+    two_readers_of_two_partitions_do_not_see_each_others,
+    a_time_names_the_first_record_appended_since,
+    every_promised_topic_name_works,
+    a_dropped_read_loses_nothing,
+    a_large_record_is_carried,
+);
+
+fn record(topic: &str, key: Uuid, value: &str) -> Record {
+    Record { topic: topic.into(), key, id: Uuid::now_v7(), value: value.into() }
+}
+
+fn all(topic: &str) -> Vec<(Partition, u64)> {
+    (0..PARTITIONS).map(|number| (Partition { topic: topic.into(), number }, 0)).collect()
+}
+
+async fn read(reader: &mut dyn Reader, count: usize) -> Vec<Delivery> {
+    let mut found = Vec::new();
+    while found.len() < count {
+        let next = tokio::time::timeout(PATIENCE, reader.next(100)).await;
+        let next = next.unwrap_or_else(|_| panic!("{} of {count} records", found.len())).unwrap();
+        assert!(!next.is_empty());
+        found.extend(next);
+    }
+    found
+}
+
+async fn records_of_a_key_are_read_in_the_order_in_which_they_were_appended(broker: Broker) {
+    let keys: Vec<_> = (0..20).map(|_| Uuid::now_v7()).collect();
+    let records: Vec<_> =
+        (0..500).map(|place| record("t", keys[place % keys.len()], &place.to_string())).collect();
+    for batch in records.chunks(77) {
+        broker.bus.append(batch).await.unwrap();
+    }
+
+    let mut reader = broker.bus.reader().await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+    let found = read(&mut *reader, records.len()).await;
+
+    assert_eq!(found.len(), records.len());
+    let mut of_partition: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for delivery in &found {
+        of_partition.entry(delivery.partition.clone()).or_default().push(delivery);
+    }
+    for record in &records {
+        let here = &of_partition[&record.partition()];
+        assert!(here.iter().any(|delivery| delivery.value == record.value), "{record:?}");
+    }
+    for deliveries in of_partition.values() {
+        assert!(deliveries.is_sorted_by_key(|delivery| delivery.position));
+        assert!(deliveries.is_sorted_by_key(|delivery| delivery.value.parse::<usize>().unwrap()));
+    }
+}
+
+async fn a_reader_begins_where_it_is_told(broker: Broker) {
+    let key = Uuid::now_v7();
+    let records: Vec<_> = (0..10).map(|place| record("t", key, &place.to_string())).collect();
+    broker.bus.append(&records).await.unwrap();
+    let mut reader = broker.bus.reader().await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+    let found = read(&mut *reader, 10).await;
+
+    let again = (found[6].partition.clone(), found[6].position);
+    reader.assign(&[again]).await.unwrap();
+
+    let values: Vec<_> = read(&mut *reader, 4).await.into_iter().map(|it| it.value).collect();
+    assert_eq!(values, ["6", "7", "8", "9"]);
+}
+
+async fn a_reader_that_waits_is_woken(broker: Broker) {
+    broker.bus.append(&[record("t", Uuid::now_v7(), "first")]).await.unwrap();
+    let mut reader = broker.bus.reader().await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+    read(&mut *reader, 1).await;
+
+    let (found, appended) = tokio::join!(read(&mut *reader, 1), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        broker.bus.append(&[record("t", Uuid::now_v7(), "second")]).await
+    });
+
+    appended.unwrap();
+    assert_eq!(found[0].value, "second");
+}
+
+async fn two_readers_of_two_partitions_do_not_see_each_others(broker: Broker) {
+    let records: Vec<_> = (0..200).map(|_| record("t", Uuid::now_v7(), "x")).collect();
+    broker.bus.append(&records).await.unwrap();
+
+    for half in all("t").chunks(8) {
+        let wanted: Vec<_> = half.iter().map(|(partition, _)| partition).collect();
+        let expected =
+            records.iter().filter(|record| wanted.contains(&&record.partition())).count();
+        let mut reader = broker.bus.reader().await.unwrap();
+        reader.assign(half).await.unwrap();
+        let found = read(&mut *reader, expected).await;
+        assert_eq!(found.len(), expected);
+        assert!(found.iter().all(|delivery| wanted.contains(&&delivery.partition)));
+    }
+}
+
+async fn a_time_names_the_first_record_appended_since(broker: Broker) {
+    let key = Uuid::now_v7();
+    let partition = record("t", key, "").partition();
+    for place in 0..5 {
+        broker.bus.append(&[record("t", key, &place.to_string())]).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let since = Utc::now();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for place in 5..9 {
+        broker.bus.append(&[record("t", key, &place.to_string())]).await.unwrap();
+    }
+
+    let position = broker.bus.position_at(&partition, since).await.unwrap();
+    let mut reader = broker.bus.reader().await.unwrap();
+    reader.assign(&[(partition.clone(), position)]).await.unwrap();
+    let found = read(&mut *reader, 4).await;
+
+    assert_eq!(found.iter().map(|it| it.value.as_str()).collect::<Vec<_>>(), ["5", "6", "7", "8"]);
+    // Nothing has been appended since then: what comes next is meant.
+    let end =
+        broker.bus.position_at(&partition, Utc::now() + Duration::from_secs(5)).await.unwrap();
+    assert!(end > found[3].position);
+}
+
+/// L-44, K-16 to K-22: the topics of the requirements, letter for letter.
+async fn every_promised_topic_name_works(broker: Broker) {
+    for topic in brokers::TOPICS {
+        broker.bus.append(&[record(topic, Uuid::now_v7(), topic)]).await.unwrap();
+        let mut reader = broker.bus.reader().await.unwrap();
+        reader.assign(&all(topic)).await.unwrap();
+        assert_eq!(read(&mut *reader, 1).await[0].value, topic);
+    }
+}
+
+async fn a_dropped_read_loses_nothing(broker: Broker) {
+    let records: Vec<_> =
+        (0..300).map(|place| record("t", Uuid::now_v7(), &place.to_string())).collect();
+    let mut reader = broker.bus.reader().await.unwrap();
+    broker.bus.append(&records[..1]).await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+    let mut found = read(&mut *reader, 1).await.len();
+    for batch in records[1..].chunks(23) {
+        broker.bus.append(batch).await.unwrap();
+        // Given up at any moment.
+        for micros in [1, 100, 1_000, 3_000] {
+            let next = tokio::time::timeout(Duration::from_micros(micros), reader.next(10)).await;
+            found += next.map_or(0, |next| next.unwrap().len());
+        }
+    }
+
+    found += read(&mut *reader, records.len() - found).await.len();
+    assert_eq!(found, records.len());
+}
+
+async fn a_large_record_is_carried(broker: Broker) {
+    let value = "x".repeat(900 << 10);
+    broker.bus.append(&[record("t", Uuid::now_v7(), &value)]).await.unwrap();
+    let mut reader = broker.bus.reader().await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+
+    assert!(read(&mut *reader, 1).await[0].value == value);
+}

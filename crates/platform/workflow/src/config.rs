@@ -1,0 +1,40 @@
+//! Settings of a worker.
+
+use std::num::NonZeroU16;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How a service works on its workflows.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Workflows that one process works on at a time. Default: 16.
+    pub in_flight_max: NonZeroU16,
+    /// A process that was not heard of for so long has lost its workflows to the others, which go on
+    /// with the step at hand. Default: 15 s.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub lease: Duration,
+    /// Time between looks for what is due: timers and what no notification told. Default: 500 ms.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub poll_interval: Duration,
+    /// How long a workflow whose version this process does not know is left to others, before it is
+    /// parked. Default: 5 min.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub park_after: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            in_flight_max: const { NonZeroU16::new(16).unwrap() },
+            lease: Duration::from_secs(15),
+            poll_interval: Duration::from_millis(500),
+            park_after: Duration::from_mins(5),
+        }
+    }
+}
