@@ -4,6 +4,7 @@
 
 mod commands;
 mod describe;
+mod memory;
 mod modules;
 mod process;
 mod settings;

@@ -1,7 +1,6 @@
 //! One process: serves a set of modules until it is told to stop.
 
 mod admin;
-mod memory;
 mod ports;
 pub(crate) mod signals;
 
@@ -82,7 +81,7 @@ impl Process {
         let progress =
             Progress { starting: watch::Sender::new(self.modules.len()), stop: stop.clone() };
         signals::listen(stop.clone())?;
-        let memory = tokio::spawn(memory::give_back());
+        let memory = tokio::spawn(crate::memory::give_back());
         let admin = admin::serve(&self.settings, &self.modules, progress.clone()).await?;
         let settings = Arc::new(self.settings);
         let running: Vec<_> =

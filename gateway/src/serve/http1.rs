@@ -81,7 +81,7 @@ pub(super) async fn serve<S: Transport>(
         }
         let left = limits.header_timeout.saturating_sub(since.elapsed());
         let is_half = !parts.read_buf.is_empty();
-        stream.unread(parts.read_buf);
+        stream.unread(&parts.read_buf);
         if left.is_zero() || !(is_half || is_woken(&stream, left, &stop).await) {
             // The client need not be there any more.
             let _ = timeout(limits.send_timeout, stream.shutdown()).await;

@@ -36,9 +36,10 @@ impl<S> Patient<S> {
         Self { stream, waits, patience, waiting: None, unread: Bytes::new(), is_shut: false }
     }
 
-    /// Gives back what was read and not understood yet.
-    pub(super) fn unread(&mut self, bytes: Bytes) {
-        self.unread = bytes;
+    /// Gives back what was read and not understood yet. It is copied, for even an empty rest would
+    /// keep the whole buffer that it is of.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        self.unread = Bytes::copy_from_slice(bytes);
     }
 
     /// The stream that is watched.

@@ -8,6 +8,7 @@ use clock::Clock;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::memory;
 use crate::process::signals;
 use crate::settings::StandAlone;
 
@@ -48,7 +49,9 @@ impl Gateway {
         };
         let shown = |address: Option<_>| address.map(|address| format!("{address:?}"));
         info!(http = shown(gateway.http()), https = shown(gateway.https()), "ready");
+        let memory = tokio::spawn(memory::give_back());
         gateway.serve(stop).await;
+        memory.abort();
         info!("stopped");
         Ok(())
     }

@@ -268,10 +268,13 @@ pub(crate) fn message(
             message = DynamicMessage::deserialize(descriptor.clone(), json).unwrap();
         }
         "google.protobuf.Any" => {
-            let inner = descriptor.parent_pool().get_message_by_name("random.M0");
-            let names = ["google.protobuf.Duration", "google.protobuf.Int32Value"];
-            let inner = inner.filter(|_| depth < 4 && seed.chance(2)).unwrap_or_else(|| {
-                descriptor.parent_pool().get_message_by_name(names[seed.below(2)]).unwrap()
+            let named = |name: &str| descriptor.parent_pool().get_message_by_name(name);
+            let inner = named("random.M0").filter(|_| depth < 4 && seed.chance(2));
+            let inner = inner.unwrap_or_else(|| {
+                // Not every pool has both.
+                let likely = ["google.protobuf.Duration", "google.protobuf.Int32Value"];
+                let known: Vec<_> = likely.into_iter().filter_map(named).collect();
+                known[seed.below(known.len())].clone()
             });
             let url = format!("type.googleapis.com/{}", inner.full_name());
             let inner = self::message(&inner, seed, decimals, depth + 1);

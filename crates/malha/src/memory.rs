@@ -7,7 +7,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Gives it back, as long as this is run. The allocator does so by itself only while the process
 /// allocates: one that comes to rest would keep what its last load took.
-pub(super) async fn give_back() {
+pub(crate) async fn give_back() {
     loop {
         tokio::time::sleep(PAUSE).await;
         collect();
