@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use rust_decimal::Decimal;
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, PgConnection, Postgres, QueryBuilder, Row};
-use storage::{Database, Error};
+use storage::{Database, Error, named};
 use uuid::Uuid;
 
 use crate::domain::{IdempotencyKey, Kind, Refusal, Sides, Status, Transaction};
@@ -455,8 +455,8 @@ impl<'r> FromRow<'r, PgRow> for Transaction {
             receiver: UserId::from(row.try_get::<Uuid, _>("receiver_user_id")?),
             amount: amount(row)?,
             description: row.try_get("description")?,
-            status: named(row, "status", Status::ALL, Status::as_str)?,
-            kind: named(row, "type", Kind::ALL, Kind::as_str)?,
+            status: named(row, "status", &Status::ALL, Status::as_str)?,
+            kind: named(row, "type", &Kind::ALL, Kind::as_str)?,
             metadata: row.try_get("metadata")?,
             created_at: row.try_get("created_at")?,
             processed_at: row.try_get("processed_at")?,
@@ -478,15 +478,4 @@ fn amount(row: &PgRow) -> Result<Money, sqlx::Error> {
     let currency = Currency::from_code(row.try_get("currency")?)
         .ok_or_else(|| sqlx::Error::Decode("a currency that Malha does not know".into()))?;
     Money::from_decimal(amount, currency).map_err(|error| sqlx::Error::Decode(error.into()))
-}
-
-fn named<T: Copy>(
-    row: &PgRow,
-    column: &str,
-    all: impl IntoIterator<Item = T>,
-    name: fn(T) -> &'static str,
-) -> Result<T, sqlx::Error> {
-    let text: &str = row.try_get(column)?;
-    let found = all.into_iter().find(|one| name(*one) == text);
-    found.ok_or_else(|| sqlx::Error::Decode(format!("{column} is none that we know").into()))
 }

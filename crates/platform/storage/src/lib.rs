@@ -22,6 +22,7 @@
 //! [`Database::migrate`] refuses a schema with a `tenant_id` column outside such protection.
 
 mod cluster;
+mod column;
 mod config;
 mod database;
 mod error;
@@ -30,6 +31,7 @@ mod provision;
 mod shared;
 
 pub use cluster::{ClusterError, PrivateCluster};
+pub use column::{named, one_of};
 pub use config::{Config, Password};
 pub use database::{Database, Transaction};
 pub use error::Error;

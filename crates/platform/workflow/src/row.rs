@@ -4,6 +4,7 @@ use auth::{TenantId, UserId};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use storage::{named, one_of};
 use uuid::Uuid;
 
 use crate::progress::{Progress, Status, Trouble};
@@ -229,7 +230,7 @@ impl Entry {
 impl<'r> FromRow<'r, PgRow> for Workflow {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         let kinds: Vec<String> = row.try_get("kinds")?;
-        let kinds = kinds.iter().map(|kind| named("kinds", kind, &Kind::ALL, Kind::as_str));
+        let kinds = kinds.iter().map(|kind| one_of("kinds", kind, &Kind::ALL, Kind::as_str));
         Ok(Self {
             tenant: TenantId::from(row.try_get::<Uuid, _>("tenant_id")?),
             id: row.try_get("id")?,
@@ -256,7 +257,7 @@ fn progress(row: &PgRow) -> Result<Progress, sqlx::Error> {
     let undo: Vec<i32> = row.try_get("undo")?;
     let undo = undo.into_iter().map(|position| usize::try_from(position).map_err(decode));
     Ok(Progress {
-        status: named("status", row.try_get("status")?, &Status::ALL, Status::as_str)?,
+        status: named(row, "status", &Status::ALL, Status::as_str)?,
         steps: row.try_get("steps")?,
         position: number(row, "position")?,
         attempts: number(row, "attempts")?,
@@ -277,7 +278,7 @@ impl<'r> FromRow<'r, PgRow> for Entry {
     fn from_row(row: &'r PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             at: row.try_get("at")?,
-            event: named("event", row.try_get("event")?, &Event::ALL, Event::as_str)?,
+            event: named(row, "event", &Event::ALL, Event::as_str)?,
             step: row.try_get("step")?,
             attempt: number(row, "attempt")?,
             reason: row.try_get("reason")?,
@@ -292,16 +293,6 @@ impl<'r> FromRow<'r, PgRow> for Entry {
 fn number<T: TryFrom<i32>>(row: &PgRow, column: &str) -> Result<T, sqlx::Error> {
     let number: i32 = row.try_get(column)?;
     T::try_from(number).map_err(|_| decode(format!("{column} is negative")))
-}
-
-fn named<T: Copy>(
-    column: &str,
-    text: &str,
-    all: &[T],
-    name: fn(T) -> &'static str,
-) -> Result<T, sqlx::Error> {
-    let found = all.iter().copied().find(|one| name(*one) == text);
-    found.ok_or_else(|| decode(format!("{column} is none that we know")))
 }
 
 fn decode(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {

@@ -7,10 +7,11 @@ use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::types::Json;
 use sqlx::{FromRow, Postgres, QueryBuilder, Row};
+use storage::named;
 use uuid::Uuid;
 
+use super::Store;
 use super::preferences::quiet_hours;
-use super::{Store, named};
 use crate::domain::attempts::Next;
 use crate::domain::plan::NOT_NEEDED;
 use crate::domain::preferences::Preferences;

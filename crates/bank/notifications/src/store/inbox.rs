@@ -4,9 +4,10 @@ use auth::{TenantId, UserId};
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{FromRow, Postgres, QueryBuilder, Row};
+use storage::named;
 use uuid::Uuid;
 
-use super::{Store, named, tell_in_txn};
+use super::{Store, tell_in_txn};
 use crate::domain::Category;
 use crate::error::NotificationError;
 

@@ -6,8 +6,7 @@ mod notifications;
 mod preferences;
 
 use auth::{TenantId, UserId};
-use sqlx::Row;
-use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::postgres::PgConnection;
 use storage::Database;
 
 pub(crate) use deliveries::{Claimed, DeliveryPage, DeliveryRow};
@@ -46,16 +45,4 @@ async fn tell_in_txn(connection: &mut PgConnection, user: UserId) -> Result<(), 
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// The value whose name stands in `column`.
-fn named<T: Copy>(
-    row: &PgRow,
-    column: &str,
-    all: &[T],
-    name: impl Fn(T) -> &'static str,
-) -> Result<T, sqlx::Error> {
-    let text: &str = row.try_get(column)?;
-    let found = all.iter().copied().find(|one| name(*one) == text);
-    found.ok_or_else(|| sqlx::Error::Decode(format!("{column} is none that we know").into()))
 }

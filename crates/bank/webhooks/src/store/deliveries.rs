@@ -4,9 +4,10 @@ use auth::TenantId;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, QueryBuilder, Row};
+use storage::named;
 use uuid::Uuid;
 
-use super::{Store, named};
+use super::Store;
 use crate::domain::answer::Outcome;
 use crate::domain::message::{Delivery, DeliveryState};
 use crate::error::WebhookError;
@@ -97,7 +98,7 @@ impl FromRow<'_, PgRow> for Delivery {
             message: row.try_get("message_id")?,
             endpoint: row.try_get("endpoint_id")?,
             event_type: row.try_get("event_type")?,
-            state: named(row, "state", DeliveryState::ALL, DeliveryState::as_str)?,
+            state: named(row, "state", &DeliveryState::ALL, DeliveryState::as_str)?,
             attempts: row.try_get("attempts")?,
             next_attempt_at: row.try_get("next_attempt_at")?,
             created_at: row.try_get("created_at")?,
@@ -111,7 +112,7 @@ impl FromRow<'_, PgRow> for Attempt {
         Ok(Self {
             number: row.try_get("number")?,
             started_at: row.try_get("started_at")?,
-            outcome: named(row, "outcome", Outcome::ALL, Outcome::as_str)?,
+            outcome: named(row, "outcome", &Outcome::ALL, Outcome::as_str)?,
             status: row.try_get("status")?,
             latency_ms: row.try_get("latency_ms")?,
             response: row.try_get("response")?,

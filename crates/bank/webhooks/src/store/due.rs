@@ -7,9 +7,10 @@ use auth::TenantId;
 use chrono::{DateTime, Utc};
 use sqlx::Row;
 use sqlx::postgres::{PgConnection, PgRow};
+use storage::named;
 use uuid::Uuid;
 
-use super::{Store, named};
+use super::Store;
 use crate::domain::answer::{Answer, Health, Next, Patience, Rest};
 use crate::domain::endpoint::DisabledReason;
 use crate::domain::pace::Pace;
@@ -222,7 +223,7 @@ async fn claim_in_txn(
     .bind(endpoint)
     .bind(now)
     .try_map(|row: PgRow| {
-        let scheme = named(&row, "scheme", Scheme::ALL, Scheme::as_str)?;
+        let scheme = named(&row, "scheme", &Scheme::ALL, Scheme::as_str)?;
         Ok(SealedSecret { id: row.try_get("id")?, scheme, sealed: row.try_get("sealed")? })
     })
     .fetch_all(connection)

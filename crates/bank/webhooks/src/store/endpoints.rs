@@ -4,9 +4,10 @@ use auth::TenantId;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{FromRow, Row};
+use storage::named;
 use uuid::Uuid;
 
-use super::{Store, named};
+use super::Store;
 use crate::domain::endpoint::{Changes, DisabledReason, Endpoint, SigningKey, Target};
 use crate::domain::signature::Scheme;
 use crate::error::WebhookError;
@@ -254,7 +255,7 @@ async fn add_keys_in_txn(
 impl FromRow<'_, PgRow> for Endpoint {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let is_disabled = row.try_get::<Option<&str>, _>("disabled_reason")?.is_some();
-        let reason = || named(row, "disabled_reason", DisabledReason::ALL, DisabledReason::as_str);
+        let reason = || named(row, "disabled_reason", &DisabledReason::ALL, DisabledReason::as_str);
         Ok(Self {
             id: row.try_get("id")?,
             url: row.try_get("url")?,
@@ -275,7 +276,7 @@ impl FromRow<'_, PgRow> for SigningKey {
         Ok(Self {
             id: row.try_get("id")?,
             endpoint: row.try_get("endpoint_id")?,
-            scheme: named(row, "scheme", Scheme::ALL, Scheme::as_str)?,
+            scheme: named(row, "scheme", &Scheme::ALL, Scheme::as_str)?,
             public_key: row.try_get("public_key")?,
             created_at: row.try_get("created_at")?,
             expires_at: row.try_get("expires_at")?,

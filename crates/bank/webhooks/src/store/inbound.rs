@@ -4,9 +4,10 @@ use auth::TenantId;
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
+use storage::named;
 use uuid::Uuid;
 
-use super::{Store, named};
+use super::Store;
 use crate::domain::inbound::{Encoding, Provider, ProviderScheme};
 use crate::error::WebhookError;
 use crate::events;
@@ -160,10 +161,10 @@ impl FromRow<'_, PgRow> for Provider {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
             name: row.try_get("name")?,
-            scheme: named(row, "scheme", ProviderScheme::ALL, ProviderScheme::as_str)?,
+            scheme: named(row, "scheme", &ProviderScheme::ALL, ProviderScheme::as_str)?,
             header: row.try_get("header")?,
             prefix: row.try_get("prefix")?,
-            encoding: named(row, "encoding", Encoding::ALL, Encoding::as_str)?,
+            encoding: named(row, "encoding", &Encoding::ALL, Encoding::as_str)?,
             id_pointer: row.try_get("id_pointer")?,
             updated_at: row.try_get("updated_at")?,
         })
