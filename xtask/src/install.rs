@@ -59,6 +59,16 @@ pub(crate) fn nats() -> Result<()> {
     apt(&["nats-server"]).context("the tests need NATS; install the package `nats-server`")
 }
 
+/// OpenSSL's headers, with which the feature `kafka` is built.
+pub(crate) fn openssl() -> Result<()> {
+    if succeeds("pkg-config", ["--exists", "openssl"]) {
+        return Ok(());
+    }
+    eprintln!("installing OpenSSL's headers");
+    apt(&["libssl-dev", "pkg-config"])
+        .context("Kafka's client needs OpenSSL; install the packages `libssl-dev` and `pkg-config`")
+}
+
 /// The load generator of the benchmarks.
 pub(crate) fn wrk() -> Result<()> {
     if succeeds("sh", ["-c", "command -v wrk"]) {

@@ -106,6 +106,7 @@ fn run(command: Command) -> Result<()> {
             install::redis()?;
             install::aiosmtpd()?;
             install::nats()?;
+            install::openssl()?;
             install::standard_webhooks()?;
             cargo(["test", "--workspace", "--features", "events/kafka"])?;
             openapi()?;
@@ -115,6 +116,7 @@ fn run(command: Command) -> Result<()> {
         Command::Crash { rounds, events: true, bus, .. } => {
             install::postgresql()?;
             install::nats()?;
+            install::openssl()?;
             crash_events(rounds, bus.as_deref())
         }
         Command::Crash { rounds, ledger, .. } => {
@@ -138,6 +140,7 @@ fn run(command: Command) -> Result<()> {
             let mut arguments = vec!["run", "--release", "--quiet", "--package", "bench"];
             if name == "events" {
                 install::nats()?;
+                install::openssl()?;
                 arguments.extend(["--features", "kafka"]);
             } else {
                 cargo(["build", "--release", "--package", "malha"])?;

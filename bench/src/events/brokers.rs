@@ -56,7 +56,10 @@ pub(super) async fn nats(folder: &Path) -> Result<Broker> {
 pub(super) fn kafka() -> Result<Broker> {
     let cluster = rdkafka::mocking::MockCluster::new(1)?;
     cluster.create_topic("transaction-events", events::PARTITIONS.into(), 1)?;
-    let config = events::KafkaConfig { brokers: cluster.bootstrap_servers(), replicas: 1 };
+    let config = events::KafkaConfig {
+        brokers: cluster.bootstrap_servers(),
+        ..events::KafkaConfig::default()
+    };
     let bus = events::KafkaBus::connect(&config, KEPT)?;
     Ok(Broker { bus: Arc::new(bus), _server: Box::new(cluster) })
 }

@@ -81,7 +81,9 @@ pub(crate) const MODULES: &[Module] = &[
             Box::pin(async move {
                 let config = parts.settings.notifications.clone();
                 let bus = parts.settings.events.open(&database).await?;
-                Ok(notifications::start(config, &parts.mesh, database, bus, parts.clock).await?)
+                let bus_kept = parts.settings.events.relay.bus_kept;
+                Ok(notifications::start(config, &parts.mesh, database, bus, bus_kept, parts.clock)
+                    .await?)
             })
         }),
     },

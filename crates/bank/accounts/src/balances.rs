@@ -42,7 +42,7 @@ impl Handler for Balances {
         // Others, such as that of the outside world, are nobody's.
         if let Some(account) = account_by_id_in_txn(transaction, id).await?.filter(|_| moved) {
             let told = updated(&account, &transfer, event.time)?;
-            let told = Event::new(event.tenant, event.time, &told)?;
+            let told = Event::new(event.tenant, event.time, &told)?.caused_by(event);
             self.outbox.publish(transaction, &[told]).await?;
         }
         Ok(())

@@ -12,9 +12,10 @@ use contracts::accounts::v1::{
     Account, GetBalanceRequest, GetStatementRequest, GetStatementResponse, ListAccountsRequest,
     OpenAccountRequest, ResolveAccountsRequest,
 };
-use contracts::ledger::v1::{BalanceLimit, TransferKind};
-use events::PostgresBus;
+use contracts::ledger::v1::{BalanceLimit, TransferCreated, TransferKind};
+use events::{Event, Operator, Outbox, PostgresBus, Relay, RelayConfig};
 use mesh::{Channel, Context};
+use storage::Database;
 use testkit::{Testkit, assert_refused};
 use tonic::{Code, Status};
 use uuid::Uuid;
@@ -24,6 +25,7 @@ use crate::ledger::FakeLedger;
 struct Bank {
     kit: Testkit,
     ledger: FakeLedger,
+    storage: storage::Config,
 }
 
 impl Bank {
@@ -33,12 +35,13 @@ impl Bank {
         let ledger_mesh = kit.mesh("ledger");
         kit.serve(&ledger_mesh, ledger.service()).await;
         let mesh = kit.mesh("accounts");
-        let database = kit.database("accounts").await;
+        let storage = kit.storage(&["accounts", "payments"]).await;
+        let database = Database::open("accounts", &storage);
         let config = accounts::Config::default();
         let bus = Arc::new(PostgresBus::new(database.clone()));
         let service = accounts::start(config, &mesh, database, bus, kit.clock()).await.unwrap();
         kit.serve(&mesh, service).await;
-        Self { kit, ledger }
+        Self { kit, ledger, storage }
     }
 
     fn client(&self, caller: &str) -> AccountsServiceClient<Channel> {
@@ -360,4 +363,61 @@ async fn the_edge_cannot_open_accounts() {
     let refused = context.scope(client.open_account(request)).await;
 
     assert_refused(refused, Code::PermissionDenied, "CALLER_NOT_ALLOWED");
+}
+
+/// L-33: a change of a balance is told once, also when what is known of the transfer is replayed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_transfer_tells_no_second_change_of_a_balance() {
+    const TAKEN_UP: &str = "SELECT count(*) FROM inbox_events WHERE consumer = 'balances'";
+    const TOLD: &str =
+        "SELECT count(*) FROM outbox_events WHERE event_type = 'user.balance.updated'";
+    let bank = Bank::start().await;
+    let account = bank.open(UserId::random()).await;
+    let events = Database::open("events", &bank.storage);
+    let bus = Arc::new(PostgresBus::new(events.clone()));
+    let relay = Relay::new(events.clone(), bus.clone(), RelayConfig::default());
+    let relaying = tokio::spawn(async move { relay.run().await });
+    publish_transfer(&bank, &account).await;
+    await_count(&events, TAKEN_UP, 1).await;
+    await_count(&events, TOLD, 1).await;
+
+    let operator = Operator::new(events.clone(), bus);
+    let since = chrono::DateTime::UNIX_EPOCH;
+    let by = operator.replay("transactions.created", since, Some("balances")).await.unwrap();
+    assert_eq!(by, ["accounts/balances"]);
+
+    // Forgotten by the replay, and then taken up once more.
+    await_count(&events, TAKEN_UP, 1).await;
+    assert_eq!(count(&events, TOLD).await, 1);
+    relaying.abort();
+}
+
+/// As payments tells what the ledger did.
+async fn publish_transfer(bank: &Bank, account: &Account) {
+    let payments = Database::open("payments", &bank.storage);
+    let transfer = TransferCreated {
+        account_id: account.id.clone(),
+        transfer_id: Uuid::now_v7().to_string(),
+        debit_account_id: Uuid::now_v7().to_string(),
+        credit_account_id: account.id.clone(),
+        amount: 100,
+        ..TransferCreated::default()
+    };
+    let event = Event::new(TenantId::DEFAULT, bank.kit.clock().now(), &transfer).unwrap();
+    let mut transaction = payments.begin(TenantId::DEFAULT).await.unwrap();
+    Outbox::new(&payments).publish(&mut transaction, &[event]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+async fn count(events: &Database, question: &'static str) -> i64 {
+    let mut transaction = events.begin_worker().await.unwrap();
+    sqlx::query_scalar(question).fetch_one(&mut *transaction).await.unwrap()
+}
+
+async fn await_count(events: &Database, question: &'static str, wanted: i64) {
+    let started = std::time::Instant::now();
+    while count(events, question).await != wanted {
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{question}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }

@@ -37,7 +37,7 @@ impl Store {
         self.database.begin(tenant).await
     }
 
-    /// Inserts a user and tells of it, or leaves and returns the one who has the e-mail.
+    /// Inserts a user, or leaves and returns the one who has the e-mail.
     pub(crate) async fn user_insert_or_fetch(
         &self,
         tenant: TenantId,
@@ -61,9 +61,6 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         if inserted.rows_affected() == 1 {
-            let (user_id, created_at) = (user.id.to_string(), Some(timestamp(now)));
-            let event = Event::new(tenant, now, &pb::UserCreated { user_id, created_at })?;
-            self.outbox.publish(&mut tx, &[event]).await?;
             tx.commit().await?;
             return Ok(user);
         }
@@ -102,7 +99,8 @@ impl Store {
         Ok(user)
     }
 
-    /// Notes that account and profile exist, and forgets what the profile knows now.
+    /// Notes that account and profile exist, and forgets what the profile knows now. Tells of the user,
+    /// once: who hears of it finds account and profile there.
     pub(crate) async fn user_set_provisioned(
         &self,
         tenant: TenantId,
@@ -110,14 +108,19 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         let mut tx = self.begin(tenant).await?;
-        sqlx::query(
+        let created_at: Option<DateTime<Utc>> = sqlx::query_scalar(
             "UPDATE users SET provisioned_at = $2, name = NULL, address = NULL
-             WHERE id = $1 AND provisioned_at IS NULL",
+             WHERE id = $1 AND provisioned_at IS NULL RETURNING created_at",
         )
         .bind(user.as_uuid())
         .bind(now)
-        .execute(&mut *tx)
+        .fetch_optional(&mut *tx)
         .await?;
+        if let Some(created_at) = created_at {
+            let (user_id, created_at) = (user.to_string(), Some(timestamp(created_at)));
+            let event = Event::new(tenant, now, &pb::UserCreated { user_id, created_at })?;
+            self.outbox.publish(&mut tx, &[event]).await?;
+        }
         Ok(tx.commit().await?)
     }
 

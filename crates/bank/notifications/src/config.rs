@@ -44,6 +44,12 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub retry_delay_max: Duration,
+    /// Age at which notifications are deleted, in the app and in the log, with their deduplication keys,
+    /// once all their deliveries have ended. At least as long as `events.relay.bus_kept`: what the bus
+    /// tells again must be known. Default: 90 days.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub retention: Duration,
 }
 
 impl Default for Config {
@@ -61,6 +67,7 @@ impl Default for Config {
             attempts_max: 8,
             retry_delay: Duration::from_secs(30),
             retry_delay_max: Duration::from_hours(6),
+            retention: Duration::from_hours(90 * 24),
         }
     }
 }

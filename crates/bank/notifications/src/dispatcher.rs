@@ -52,11 +52,12 @@ impl Dispatcher {
         let concurrency = usize::from(self.concurrency);
         let mut changes = self.hub.changes();
         let mut under_way = FuturesUnordered::new();
+        let mut is_due = true;
         loop {
             changes.mark_unchanged();
             let free = concurrency - under_way.len();
-            // Not for each that ends: claims are made of several.
-            if free >= concurrency.div_ceil(4) {
+            // Not for each that ends: claims are made of several, where that keeps none waiting long.
+            if free >= concurrency.div_ceil(4) || (is_due && free > 0) {
                 match self.claim(channel, free).await {
                     Ok(claimed) => under_way.extend(claimed.into_iter().map(|it| self.deliver(it))),
                     Err(error) => {
@@ -68,11 +69,11 @@ impl Dispatcher {
                     }
                 }
             }
-            tokio::select! {
-                Some(()) = under_way.next() => {}
-                _ = changes.changed() => {}
-                () = sleep(self.interval) => {}
-            }
+            is_due = tokio::select! {
+                Some(()) = under_way.next() => false,
+                _ = changes.changed() => true,
+                () = sleep(self.interval) => true,
+            };
         }
     }
 
@@ -135,9 +136,11 @@ impl Dispatcher {
         let (channel, status) = (claimed.channel.as_str(), next.status.as_str());
         counter!("notifications_attempts_total", "channel" => channel, "status" => status)
             .increment(1);
-        if next.status == Status::Failed {
-            let (delivery, reason) = (claimed.id.to_string(), next.reason);
-            tracing::warn!(delivery, channel, reason, "a delivery is given up");
+        let (delivery, reason) = (claimed.id.to_string(), next.reason);
+        match next.status {
+            Status::Failed => tracing::warn!(delivery, channel, reason, "a delivery is given up"),
+            Status::Pending => tracing::info!(delivery, channel, reason, "it is tried again later"),
+            _ => {}
         }
         self.store.delivery_settle(tenant, claimed, &next, &shown, now).await
     }
@@ -150,7 +153,7 @@ impl Dispatcher {
         }
         match self.contacts.find(tenant, claimed.user).await {
             Ok(Some(recipient)) => Ok(recipient),
-            // Who has just registered may be told before the profile is there.
+            // The profile may come later than what there is to tell.
             Ok(None) => Err(Outcome::unsure("NO_PROFILE")),
             Err(error) => {
                 tracing::warn!(code = ?error.code(), "customers does not tell an address");

@@ -4,7 +4,8 @@
 //! to be told. How they are reached is asked of customers.
 //!
 //! Invariants:
-//! - under one deduplication key a user is told once, however often and by whomever it is asked for;
+//! - under one deduplication key a user is told once, however often and by whomever it is asked for, for as
+//!   long as notifications are kept;
 //! - a notification, its place in the app and its deliveries are on disk together, and with the inbox
 //!   row of the event that asked for it;
 //! - a delivery is handed to its channel at least once, under one id, until the channel takes it, or
@@ -29,6 +30,7 @@ mod wire;
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::Clock;
 use contracts::notifications::v1::notifications_service_server::NotificationsServiceServer;
@@ -49,6 +51,9 @@ use crate::templates::Library;
 
 pub use channels::ChannelError;
 pub use config::{Config, Email, Provider, Secret, Smtp, SmtpTls};
+
+/// How often old notifications are deleted.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Why notifications could not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,15 +78,17 @@ pub enum StartError {
 }
 
 /// Prepares the tables and mounts the service, with what delivers and what takes up the events of
-/// `bus`.
+/// `bus`, which tells what happened again for as long as `bus_kept`.
 pub async fn start(
     config: Config,
     mesh: &Mesh,
     database: Database,
     bus: Arc<dyn Bus>,
+    bus_kept: Duration,
     clock: Clock,
 ) -> Result<mesh::Service, StartError> {
     let retries = retries(&config)?;
+    let retention = retention(&config, bus_kept)?;
     let zone = quiet::zone(&config.time_zone)
         .ok_or(StartError::Config { setting: "time_zone", rule: "must be of the IANA database" })?;
     let library = Arc::new(Library::new(&config.brand, &config.locale)?);
@@ -101,7 +108,7 @@ pub async fn start(
         contacts: Contacts::new(mesh.channel("customers")),
         library,
         carriers,
-        clock,
+        clock: clock.clone(),
         hub: Arc::clone(&hub),
         zone,
         retries,
@@ -110,6 +117,7 @@ pub async fn start(
         attempt_timeout: config.attempt_timeout,
     };
     let consumer = flows::consumer(&recorder, database.clone(), bus);
+    let kept = store.clone();
     let stop = CancellationToken::new();
     let served =
         service::Notifications { store, recorder, hub: Arc::clone(&hub), stop: stop.clone() };
@@ -120,6 +128,7 @@ pub async fn start(
             let consumer = consumer.clone();
             async move { consumer.run().await }
         })
+        .task("housekeeping", move || keep_house(kept.clone(), clock.clone(), retention))
         .task("news", move || Arc::clone(&hub).listen(database.clone()))
         // Dropped when the service stops, which else would wait for the streams.
         .task("streams", move || {
@@ -139,6 +148,35 @@ pub async fn start(
         service.task(name, move || dispatcher.clone().run(channel))
     });
     Ok(service)
+}
+
+/// Deletes what is old, for ever.
+async fn keep_house(store: Store, clock: Clock, retention: Duration) {
+    loop {
+        if let Err(error) = delete_old(&store, &clock, retention).await {
+            tracing::warn!(%error, "old notifications are not deleted");
+        }
+        tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+    }
+}
+
+async fn delete_old(
+    store: &Store,
+    clock: &Clock,
+    retention: Duration,
+) -> Result<(), error::NotificationError> {
+    for tenant in store.tenants().await? {
+        while store.old_delete(tenant, clock.now() - retention).await? {}
+    }
+    Ok(())
+}
+
+fn retention(config: &Config, bus_kept: Duration) -> Result<Duration, StartError> {
+    if config.retention.is_zero() || config.retention < bus_kept {
+        let rule = "must be above zero and at least as long as `events.relay.bus_kept`";
+        return Err(StartError::Config { setting: "retention", rule });
+    }
+    Ok(config.retention)
 }
 
 fn retries(config: &Config) -> Result<Retries, StartError> {
@@ -167,9 +205,19 @@ fn retries(config: &Config) -> Result<Retries, StartError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    /// What is told again must be known.
+    #[test]
+    fn notifications_are_kept_at_least_as_long_as_the_bus_keeps_events() {
+        let day = Duration::from_hours(24);
+        let kept = |retention| Config { retention, ..Config::default() };
+        assert!(retention(&kept(7 * day), 7 * day).is_ok());
+        for (retained, bus_kept) in [(6 * day, 7 * day), (Duration::ZERO, Duration::ZERO)] {
+            let refused = retention(&kept(retained), bus_kept);
+            assert!(matches!(refused, Err(StartError::Config { setting: "retention", .. })));
+        }
+    }
 
     #[test]
     fn settings_without_a_meaning_are_refused() {

@@ -15,7 +15,8 @@ use crate::domain::schedule::Schedule;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// File with 32 random bytes in base64 that protect the secrets in the database:
-    /// `openssl rand -base64 32`. All replicas need the same. Default: `webhooks.key`.
+    /// `openssl rand -base64 32`. All replicas need the same. Of several lines the first one protects
+    /// what is new, and all are read. Default: `webhooks.key`.
     pub key_encryption_key: PathBuf,
     /// Whether endpoints may be http, and at addresses that are not public, such as this machine.
     /// Never in production: who registers endpoints could then reach whatever the sender can.
@@ -67,10 +68,16 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub disable_after: Duration,
-    /// Age at which messages, their log, and what was received are deleted. Default: 30 days.
+    /// Age at which messages, their log, and the bodies of what was received are deleted. Default:
+    /// 30 days.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub retention: Duration,
+    /// Age at which the ids of what was received are deleted: what is sent again after that is new.
+    /// Default: 365 days.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub inbound_ids_kept: Duration,
 }
 
 impl Default for Config {
@@ -105,6 +112,7 @@ impl Default for Config {
             breaker_pause_max: Duration::from_mins(5),
             disable_after: hours(5 * 24),
             retention: hours(30 * 24),
+            inbound_ids_kept: hours(365 * 24),
         }
     }
 }

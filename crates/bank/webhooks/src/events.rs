@@ -20,8 +20,10 @@ use crate::wire;
 /// Under this name stands how far the events have been taken up.
 const CONSUMER: &str = "outbound";
 
-/// Makes a message of each event, with a delivery to each endpoint that asks for it, in the transaction
-/// whose inbox row lets that happen once.
+/// Makes a message of each event, with a delivery to each endpoint that asks for it.
+///
+/// The message has the event's id: an operator's replay, which forgets the inbox row, tells nobody twice
+/// and makes no second id of what was told.
 struct Outbound {
     clock: Clock,
     wake: Arc<Notify>,
@@ -53,7 +55,8 @@ impl Handler for Outbound {
         let data: &RawValue = serde_json::from_str(event.data())?;
         let occurrence = Occurrence { kind: &event.kind, at: event.time, data };
         let (payload, now) = (occurrence.payload(), self.clock.now());
-        if message_accept_in_txn(transaction, &event.kind, &payload, now).await? > 0 {
+        let told = message_accept_in_txn(transaction, event.id, &event.kind, &payload, now).await?;
+        if told > 0 {
             // What is not committed by then is found by the next look.
             self.wake.notify_one();
         }

@@ -6,8 +6,8 @@
 //! reach inside.
 //!
 //! Invariants:
-//! - an event is one message, whatever how often it is consumed, and one delivery to each endpoint that
-//!   asks for it;
+//! - an event is one message under the event's id, however often it is consumed, and one delivery to each
+//!   endpoint that asks for it;
 //! - a message keeps its id and its bytes with every attempt, of replays too; it is sent at least once
 //!   and in no order;
 //! - a connection goes to an address that was checked for it, and to a public one alone;
@@ -18,6 +18,7 @@ mod config;
 mod domain;
 mod error;
 mod events;
+mod housekeeping;
 mod sender;
 mod service;
 mod store;
@@ -27,13 +28,12 @@ mod wire;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::events::Bus;
 use clock::Clock;
 use contracts::webhooks::v1::webhooks_service_server::WebhooksServiceServer;
 use mesh::Mesh;
-use sealing::{MasterKey, SealError};
+use sealing::{MasterKeys, SealError};
 use storage::Database;
 use tokio::sync::Notify;
 
@@ -41,13 +41,11 @@ pub use config::Config;
 pub use sender::ClientError;
 pub use sender::resolver::{Resolver, SystemResolver};
 
+use housekeeping::Housekeeper;
 use sender::{Client, Sender};
 use service::Service;
 use store::Store;
 use webhooks::Webhooks;
-
-/// How often old rows are deleted.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Why webhooks could not start.
 #[derive(Debug, thiserror::Error)]
@@ -90,10 +88,10 @@ pub async fn start(
     resolver: Arc<dyn Resolver>,
 ) -> Result<mesh::Service, StartError> {
     check(&config)?;
-    let key = MasterKey::read("webhooks", &config.key_encryption_key).map_err(|source| {
+    let keys = MasterKeys::read("webhooks", &config.key_encryption_key).map_err(|source| {
         StartError::KeyEncryptionKey { path: config.key_encryption_key.clone(), source }
     })?;
-    let sealer = Arc::new(key.sealer("secrets")?);
+    let sealer = Arc::new(keys.sealer("secrets")?);
     let client = Client::new(&config, resolver)?;
     database.migrate(&sqlx::migrate!()).await?;
     let health = database.check();
@@ -108,17 +106,14 @@ pub async fn start(
         development_targets: config.development_targets,
         wake: Arc::clone(&wake),
     };
-    let (patience, retention) = (Arc::new(config.patience()), config.retention);
-    let config = Arc::new(config);
-    let sender = Sender {
+    let (patience, config) = (Arc::new(config.patience()), Arc::new(config));
+    let housekeeper = Housekeeper {
         store: store.clone(),
-        client,
-        sealer,
+        sealer: Arc::clone(&sealer),
         clock: clock.clone(),
-        config,
-        patience,
-        wake,
+        config: Arc::clone(&config),
     };
+    let sender = Sender { store, client, sealer, clock, config, patience, wake };
     Ok(mesh::Service::new("webhooks")
         .mount(WebhooksServiceServer::new(Service { webhooks }))
         .check("postgres", health)
@@ -127,28 +122,7 @@ pub async fn start(
             async move { consumer.run().await }
         })
         .task("sender", move || sender.clone().run())
-        .task("housekeeping", move || keep_house(store.clone(), clock.clone(), retention)))
-}
-
-/// Deletes what is old, for ever.
-async fn keep_house(store: Store, clock: Clock, retention: Duration) {
-    loop {
-        if let Err(error) = delete_old(&store, &clock, retention).await {
-            tracing::warn!(%error, "old webhooks are not deleted");
-        }
-        tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
-    }
-}
-
-async fn delete_old(
-    store: &Store,
-    clock: &Clock,
-    retention: Duration,
-) -> Result<(), error::WebhookError> {
-    for tenant in store.tenants().await? {
-        while store.old_delete(tenant, clock.now() - retention).await? {}
-    }
-    Ok(())
+        .task("housekeeping", move || housekeeper.clone().run()))
 }
 
 fn check(config: &Config) -> Result<(), StartError> {
@@ -160,14 +134,20 @@ fn check(config: &Config) -> Result<(), StartError> {
         ("disable_after", config.disable_after),
         ("retention", config.retention),
     ];
-    match above_zero.into_iter().find(|(_, time)| time.is_zero()) {
-        Some((setting, _)) => Err(StartError::Config { setting, rule: "must be above zero" }),
-        None => Ok(()),
+    let invalid = |setting, rule| Err(StartError::Config { setting, rule });
+    if let Some((setting, _)) = above_zero.into_iter().find(|(_, time)| time.is_zero()) {
+        return invalid(setting, "must be above zero");
     }
+    if config.inbound_ids_kept < config.retention {
+        return invalid("inbound_ids_kept", "must be at least as long as `retention`");
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -177,6 +157,10 @@ mod tests {
             (Config { attempt_timeout: Duration::ZERO, ..Config::default() }, "attempt_timeout"),
             (Config { poll_interval: Duration::ZERO, ..Config::default() }, "poll_interval"),
             (Config { retention: Duration::ZERO, ..Config::default() }, "retention"),
+            (
+                Config { inbound_ids_kept: Duration::from_hours(1), ..Config::default() },
+                "inbound_ids_kept",
+            ),
         ] {
             let refused = check(&config);
             assert!(matches!(refused, Err(StartError::Config { setting, .. }) if setting == named));

@@ -15,6 +15,7 @@ pub(crate) use due::{Claimed, Finished, Room};
 pub(crate) use endpoints::NewSecret;
 pub(crate) use inbound::{Kept, Received};
 pub(crate) use messages::{Replay, message_accept_in_txn};
+pub(crate) use retention::Old;
 
 /// The tables.
 #[derive(Clone)]

@@ -209,6 +209,6 @@ pub(crate) fn secret_name(tenant: TenantId, id: Uuid) -> String {
 }
 
 /// What a provider's encrypted secrets are bound to.
-fn provider_name(tenant: TenantId, name: &str) -> String {
+pub(crate) fn provider_name(tenant: TenantId, name: &str) -> String {
     format!("provider {tenant} {name}")
 }

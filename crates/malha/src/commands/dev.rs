@@ -151,6 +151,9 @@ fn welcome(settings: &Settings) -> String {
     let program = env::args().next().unwrap_or_else(|| "malha".to_owned());
     let _ = writeln!(text, "A token of an administrator:\n");
     let _ = writeln!(text, "  MALHA_MESH__CERTS={certs} {program} token --role admin\n");
+    let _ = writeln!(text, "Events that were given up:\n");
+    let host = &settings.storage.host;
+    let _ = writeln!(text, "  MALHA_STORAGE__HOST={host} {program} events dead list\n");
     text.push_str("Ctrl-C stops it.\n\n");
     text
 }

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use crate::support::{House, eventually};
+use crate::support::{Dev, House, eventually};
 
 /// L-30, L-32, L-33, L-38, L-42, L-44, K-16, K-17, K-19: the events of users, accounts, transactions and
 /// the ledger are on the bus under their exact names; a transfer is told once for each account.
@@ -94,6 +94,48 @@ async fn events_can_be_looked_at_and_replayed_from_the_command_line() {
     // A topic that no service of the mesh listens to.
     let replay = ["replay", "--topic", "webhooks.endpoints", "--from", "2026-01-01T00:00:00Z"];
     assert_eq!(says(&replay), "taken up again by: nobody\n");
-    let unclear = house.malha(&["events", "dead", "replay"]).output().unwrap();
-    assert!(!unclear.status.success(), "which ones?");
+    assert_eq!(says(&["dead", "discard", "--all"]), "0 events are removed\n");
+    let refused = |arguments: &[&str]| {
+        let output = house.malha(&[&["events"], arguments].concat()).output().unwrap();
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // Which ones?
+    refused(&["dead", "replay"]);
+    refused(&["dead", "discard"]);
+    let unknown = "019a0000-0000-7000-8000-000000000000";
+    for (arguments, reason) in [
+        (&["dead", "list", "--consumer", "nobody"][..], "no consumer nobody, but balances, "),
+        (&["dead", "replay", "--consumer", "nobody"], "no consumer nobody"),
+        (&["replay", "--topic", "t", "--from", "2026-01-01T00:00:00Z"], "no topic t"),
+        (&["dead", "replay", unknown], "no dead letter"),
+        (&["dead", "discard", unknown], "no dead letter"),
+        (&["redrive", "--event", unknown], "did not give this event up"),
+        (&["skip", unknown], "did not give this event up"),
+    ] {
+        let said = refused(arguments);
+        assert!(said.contains(reason), "{arguments:?}: {said}");
+    }
+}
+
+/// As the documentation has it; and a database that is not there is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_events_work_beside_a_development_mesh() {
+    let dev = Dev::start().await;
+    let status = std::fs::read_to_string(dev.site.path("postgres/data/postmaster.pid")).unwrap();
+    let host = status.lines().nth(4).unwrap();
+
+    let list = |host: &str| {
+        let mut command = dev.site.malha(&["events", "dead", "list"]);
+        command.env("MALHA_STORAGE__HOST", host).output().unwrap()
+    };
+
+    let found = list(host);
+    assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+    let missed = list("/nowhere");
+    let said = String::from_utf8(missed.stderr).unwrap();
+    assert!(
+        !missed.status.success() && said.contains("/nowhere, port 5432 (storage.host"),
+        "{said}"
+    );
 }

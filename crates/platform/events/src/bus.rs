@@ -54,7 +54,7 @@ impl Record {
 pub struct Delivery {
     /// Where it was read.
     pub partition: Partition,
-    /// Its place there: ascending, not without gaps.
+    /// Its place there: ascending, without gaps if the bus [says so](Bus::leaves_gaps).
     pub position: u64,
     /// The event, as JSON.
     pub value: String,
@@ -73,6 +73,14 @@ pub enum BusError {
         index: usize,
         /// Why.
         reason: String,
+    },
+    /// A setting cannot be used.
+    #[error("`{name}` is wrong: {rule}")]
+    Setting {
+        /// Name of the setting.
+        name: &'static str,
+        /// What it has to be.
+        rule: String,
     },
 }
 
@@ -102,6 +110,19 @@ pub trait Bus: Send + Sync {
         partition: &Partition,
         time: DateTime<Utc>,
     ) -> Result<u64, BusError>;
+
+    /// When the oldest record was appended that stands at or behind the position of its partition;
+    /// `None` if there is none.
+    async fn unread_since(
+        &self,
+        from: &[(Partition, u64)],
+    ) -> Result<Option<DateTime<Utc>>, BusError>;
+
+    /// Whether the positions of a partition leave numbers out, so that a reader cannot tell from them
+    /// that records were removed.
+    fn leaves_gaps(&self) -> bool {
+        false
+    }
 
     /// Asks for a sign of life.
     async fn ping(&self) -> Result<(), BusError>;

@@ -11,12 +11,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use clock::Clock;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use mesh::Context;
+use metrics::{counter, histogram};
 use rand::RngExt;
 use storage::{Database, Transaction};
+use tokio::time::error::Elapsed;
 use tracing::Instrument;
 
 use crate::{Bus, Event};
@@ -50,6 +52,11 @@ pub enum HandlerError {
 }
 
 impl HandlerError {
+    /// Whether the handler took too long.
+    fn is_slow(&self) -> bool {
+        matches!(self, Self::Retry(error) if error.is::<Elapsed>())
+    }
+
     /// Why, for those who look at dead letters.
     fn reason(&self) -> String {
         match self {
@@ -83,7 +90,7 @@ pub struct ConsumerConfig {
     pub batch_max: usize,
     /// How long a partition stays with a member that is not heard of. Default: 15 s.
     pub lease: Duration,
-    /// Longest time that a handler may take for one event; shorter than the lease. Default: 10 s.
+    /// Longest time that a handler may take for one event; less than half the lease. Default: 5 s.
     pub handler_timeout: Duration,
     /// Time between two signs of life, and two looks at who else is there. Default: 1 s.
     pub heartbeat: Duration,
@@ -102,7 +109,7 @@ impl Default for ConsumerConfig {
             start: Start::Oldest,
             batch_max: 256,
             lease: Duration::from_secs(15),
-            handler_timeout: Duration::from_secs(10),
+            handler_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(1),
             attempts_max: 10,
             retry_first: Duration::from_millis(500),
@@ -215,6 +222,16 @@ impl Builder {
     }
 }
 
+impl Parts {
+    /// Counts an event that has taken effect.
+    fn count(&self, event: &Event) {
+        let consumer = self.store.consumer().to_owned();
+        counter!("events_consumed_total", "consumer" => consumer.clone()).increment(1);
+        let delay = (Clock::system().now() - event.time).to_std().unwrap_or_default();
+        histogram!("events_consumer_delay_seconds", "consumer" => consumer).record(delay);
+    }
+}
+
 impl Handlers {
     fn find(&self, topic: &str, event: &Event) -> Option<&Arc<dyn Handler>> {
         self.by_type.get(&event.kind).or_else(|| self.by_topic.get(topic))
@@ -251,9 +268,4 @@ async fn handle(
         Ok(Err(_)) => Err(Error::other("the handler panicked").into()),
         Err(elapsed) => Err(elapsed.into()),
     }
-}
-
-/// Seconds since the event happened.
-fn age_seconds(time: DateTime<Utc>, now: DateTime<Utc>) -> f64 {
-    (now - time).to_std().unwrap_or_default().as_secs_f64()
 }

@@ -9,7 +9,12 @@ use prost::{Message, Name};
 use prost_reflect::{DynamicMessage, SerializeOptions};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+/// Largest data of an event. The database writes JSON with more spaces, and the envelope comes on top:
+/// even so it fits into a record.
+const DATA_BYTES_MAX: usize = 512 << 10;
 
 /// One thing that happened, as it travels: CloudEvents 1.0, structured JSON.
 ///
@@ -19,7 +24,7 @@ use uuid::Uuid;
 pub struct Event {
     /// Always `1.0`.
     specversion: Version,
-    /// Its id, a UUIDv7: the same however often it is delivered.
+    /// Its id, a UUID: the same however often it is delivered.
     pub id: Uuid,
     /// Who tells it: `/payments`.
     pub source: String,
@@ -66,6 +71,14 @@ pub enum EventError {
     /// The field that names what it happened to holds no UUID.
     #[error("the key of {0} is not a UUID")]
     Key(&'static str),
+    /// Its data are larger than what every bus carries.
+    #[error("the data of {kind} have {bytes} bytes, of at most {DATA_BYTES_MAX}")]
+    TooLarge {
+        /// Name of its type.
+        kind: String,
+        /// How large they are.
+        bytes: usize,
+    },
     /// The JSON is not that of the envelope or of the message.
     #[error("the JSON of an event is not what it should be: {0}")]
     Json(#[from] serde_json::Error),
@@ -118,10 +131,29 @@ impl Event {
         })
     }
 
+    /// Refuses data that no bus might carry.
+    pub(crate) fn check_size(&self) -> Result<(), EventError> {
+        let bytes = self.data.get().len();
+        if bytes > DATA_BYTES_MAX {
+            return Err(EventError::TooLarge { kind: self.kind.clone(), bytes });
+        }
+        Ok(())
+    }
+
     /// The event under an id that whoever tells it again comes to as well. For what is recorded in a
     /// commit that does not wait for the disk, and so may be told twice.
     pub fn with_id(self, id: Uuid) -> Self {
         Self { id, ..self }
+    }
+
+    /// The event as what a handler tells because of `cause`: under an id that follows from that event,
+    /// its own type and its subject. Whoever takes the cause up again, as a replay does, tells the
+    /// same event, and not another.
+    pub fn caused_by(self, cause: &Self) -> Self {
+        let digest = Sha256::digest(format!("{}|{}|{}", cause.id, self.kind, self.subject));
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        self.with_id(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 
     /// The JSON of its data.

@@ -20,14 +20,14 @@ mod queue;
 mod relay;
 
 #[cfg(feature = "kafka")]
-pub use bus::kafka::{KafkaBus, KafkaConfig};
+pub use bus::kafka::KafkaBus;
 pub use bus::nats::{NatsBus, NatsConfig};
 pub use bus::postgres::PostgresBus;
 pub use bus::{Bus, BusError, Delivery, PARTITIONS, Partition, Reader, Record};
-pub use config::{BusKind, Config};
+pub use config::{BusKind, Config, KafkaConfig, Sasl, SaslMechanism};
 pub use consumer::{Builder, Consumer, ConsumerConfig, Handler, HandlerError, Start};
 pub use event::{Event, EventError};
-pub use operator::{DeadLetter, Operator, OperatorError};
+pub use operator::{DeadLetter, Operator, OperatorError, Reading, Replayed};
 pub use outbox::Outbox;
 #[cfg(feature = "kafka")]
 pub use queue::kafka::KafkaQueue;
@@ -43,7 +43,7 @@ use storage::Database;
 /// The service `events`: a relay with its health. It has no methods, and any number of it may run.
 ///
 /// # Errors
-/// When the settings of the bus cannot be used.
+/// When the settings cannot be used.
 pub async fn start(config: Config, database: Database) -> Result<mesh::Service, BusError> {
     let bus = config.open(&database).await?;
     let check = database.check();

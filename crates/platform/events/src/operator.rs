@@ -1,11 +1,12 @@
-//! What a person can do about events: look at dead letters, replay, drive again what failed.
+//! What a person can do about events: look at what was given up, have it tried again or leave it out,
+//! replay.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{FromRow, Row};
-use storage::{Database, Error};
+use storage::{Database, Error, Transaction};
 use uuid::Uuid;
 
 use crate::{Bus, BusError, PARTITIONS, Partition};
@@ -64,6 +65,16 @@ impl Operator {
         Self { database, bus }
     }
 
+    /// Every consumer that ever ran, with what it reads.
+    pub async fn consumers(&self) -> Result<Vec<Reading>, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let found =
+            sqlx::query_as("SELECT DISTINCT consumer AS name, topic FROM consumer_positions")
+                .fetch_all(&mut *connection)
+                .await?;
+        Ok(found)
+    }
+
     /// Lists up to `max` dead letters, oldest first; of one consumer, if one is named.
     pub async fn dead(
         &self,
@@ -95,23 +106,54 @@ impl Operator {
     }
 
     /// Has dead letters tried again, from the first attempt on: those of one event or of one
-    /// consumer, or all. Says how many.
+    /// consumer, or all. What cannot be read as an event stays.
     pub async fn dead_replay(
+        &self,
+        event: Option<Uuid>,
+        consumer: Option<&str>,
+    ) -> Result<Replayed, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let row = sqlx::query(
+            "WITH dead AS (
+                 SELECT owner, consumer, event_id, event_type FROM parked_events
+                 WHERE status = 'DEAD' AND event_id = coalesce($1, event_id)
+                   AND consumer = coalesce($2, consumer)
+             ), replayed AS (
+                 UPDATE parked_events AS own
+                 SET status = 'RETRYING', attempts = 0, next_attempt_at = now()
+                 FROM dead
+                 WHERE (own.owner, own.consumer, own.event_id)
+                     = (dead.owner, dead.consumer, dead.event_id) AND dead.event_type <> ''
+             )
+             SELECT count(*) FILTER (WHERE event_type <> ''), count(*) FILTER (WHERE event_type = '')
+             FROM dead",
+        )
+        .bind(event)
+        .bind(consumer)
+        .fetch_one(&mut *connection)
+        .await?;
+        let count = |column: usize| row.try_get::<i64, _>(column).map(i64::unsigned_abs);
+        Ok(Replayed { again: count(0)?, unreadable: count(1)? })
+    }
+
+    /// Removes dead letters: those of one event or of one consumer, or all. Says how many. Only a
+    /// [replay](Self::replay) of their topic brings them back.
+    pub async fn dead_discard(
         &self,
         event: Option<Uuid>,
         consumer: Option<&str>,
     ) -> Result<u64, OperatorError> {
         let mut connection = self.database.connection().await?;
-        let replayed = sqlx::query(
-            "UPDATE parked_events SET status = 'RETRYING', attempts = 0, next_attempt_at = now()
+        let discarded = sqlx::query(
+            "DELETE FROM parked_events
              WHERE status = 'DEAD' AND event_id = coalesce($1, event_id)
-               AND consumer = coalesce($2, consumer) AND event_type <> ''",
+               AND consumer = coalesce($2, consumer)",
         )
         .bind(event)
         .bind(consumer)
         .execute(&mut *connection)
         .await?;
-        Ok(replayed.rows_affected())
+        Ok(discarded.rows_affected())
     }
 
     /// Has events of a topic taken up again that were appended at or after `from`, by one consumer or
@@ -128,37 +170,9 @@ impl Operator {
             let partition = Partition { topic: topic.to_owned(), number };
             starts.push(self.bus.position_at(&partition, from).await?.cast_signed());
         }
-        let numbers: Vec<_> = (0..PARTITIONS).map(u16::cast_signed).collect();
         let mut transaction = self.database.begin_worker().await?;
-        // Who is working right now finds its place changed, and begins again from there.
-        let moved: Vec<String> = sqlx::query_scalar(
-            "WITH moved AS (
-                 UPDATE consumer_positions AS own SET position = least(own.position, start.position)
-                 FROM unnest($2::smallint[], $3::bigint[]) AS start (partition, position)
-                 WHERE own.topic = $1 AND own.partition = start.partition
-                   AND own.consumer = coalesce($4, own.consumer)
-                 RETURNING own.owner || '/' || own.consumer AS name
-             )
-             SELECT DISTINCT name FROM moved ORDER BY name",
-        )
-        .bind(topic)
-        .bind(&numbers)
-        .bind(&starts)
-        .bind(consumer)
-        .fetch_all(&mut *transaction)
-        .await?;
-        sqlx::query(
-            "DELETE FROM inbox_events AS own
-             USING unnest($2::smallint[], $3::bigint[]) AS start (partition, position)
-             WHERE own.topic = $1 AND own.partition = start.partition
-               AND own.position >= start.position AND own.consumer = coalesce($4, own.consumer)",
-        )
-        .bind(topic)
-        .bind(&numbers)
-        .bind(&starts)
-        .bind(consumer)
-        .execute(&mut *transaction)
-        .await?;
+        let moved = move_back_in_txn(&mut transaction, topic, &starts, consumer).await?;
+        forget_in_txn(&mut transaction, topic, &starts, consumer).await?;
         transaction.commit().await?;
         Ok(moved)
     }
@@ -193,6 +207,84 @@ impl Operator {
         .await?;
         Ok(driven.rows_affected())
     }
+
+    /// Leaves an event out that the relay gave up: nobody hears of it, and the later ones of its
+    /// aggregate go on. Returns its data, the last trace of it; `None` if it was not given up.
+    pub async fn skip(&self, event: Uuid) -> Result<Option<String>, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let skipped = sqlx::query_scalar(
+            "DELETE FROM outbox_events WHERE status = 'FAILED' AND id = $1 RETURNING payload::text",
+        )
+        .bind(event)
+        .fetch_optional(&mut *connection)
+        .await?;
+        Ok(skipped)
+    }
+}
+
+/// Moves consumers back to these positions of the partitions of a topic, by their order. Whoever is
+/// working right now finds its place changed, and begins again from there.
+async fn move_back_in_txn(
+    transaction: &mut Transaction,
+    topic: &str,
+    starts: &[i64],
+    consumer: Option<&str>,
+) -> Result<Vec<String>, Error> {
+    let moved = sqlx::query_scalar(
+        "WITH moved AS (
+             UPDATE consumer_positions AS own SET position = least(own.position, start.position)
+             FROM unnest($2::bigint[]) WITH ORDINALITY AS start (position, place)
+             WHERE own.topic = $1 AND own.partition = start.place - 1
+               AND own.consumer = coalesce($3, own.consumer)
+             RETURNING own.owner || '/' || own.consumer AS name
+         )
+         SELECT DISTINCT name FROM moved ORDER BY name",
+    )
+    .bind(topic)
+    .bind(starts)
+    .bind(consumer)
+    .fetch_all(&mut **transaction)
+    .await?;
+    Ok(moved)
+}
+
+/// Has consumers forget that they took up what stands at or behind these positions.
+async fn forget_in_txn(
+    transaction: &mut Transaction,
+    topic: &str,
+    starts: &[i64],
+    consumer: Option<&str>,
+) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM inbox_events AS own
+         USING unnest($2::bigint[]) WITH ORDINALITY AS start (position, place)
+         WHERE own.topic = $1 AND own.partition = start.place - 1
+           AND own.position >= start.position AND own.consumer = coalesce($3, own.consumer)",
+    )
+    .bind(topic)
+    .bind(starts)
+    .bind(consumer)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// A consumer, as often as there are topics that it reads.
+#[derive(Clone, Debug, FromRow)]
+pub struct Reading {
+    /// Its name.
+    pub name: String,
+    /// What it reads.
+    pub topic: String,
+}
+
+/// What became of dead letters that were to be tried again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Replayed {
+    /// Those that are.
+    pub again: u64,
+    /// Those that are no events, and stay dead letters.
+    pub unreadable: u64,
 }
 
 impl FromRow<'_, PgRow> for DeadLetter {

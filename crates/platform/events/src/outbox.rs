@@ -45,7 +45,8 @@ impl Outbox {
     /// An event whose id is there already is left out.
     ///
     /// # Errors
-    /// When the database failed; or when the event is of another tenant than the transaction.
+    /// When the database failed; when an event is of another tenant than the transaction, or its data
+    /// are larger than 512 KiB.
     pub async fn publish(
         &self,
         transaction: &mut Transaction,
@@ -54,6 +55,7 @@ impl Outbox {
         if events.is_empty() {
             return Ok(());
         }
+        events.iter().try_for_each(Event::check_size)?;
         insert(transaction, events).await?;
         // A relay that is about to be told will find these too.
         let _ = self.nudge.try_send(());

@@ -7,12 +7,20 @@ pub(crate) mod kafka;
 pub(crate) mod nats;
 pub(crate) mod postgres;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use storage::Database;
 use uuid::Uuid;
 
-use crate::BusError;
+#[cfg(feature = "kafka")]
+use self::kafka::KafkaQueue;
+use self::nats::NatsQueue;
+use self::postgres::PostgresQueue;
+#[cfg(feature = "kafka")]
+use crate::KafkaBus;
+use crate::{BusError, BusKind, Config, NatsBus};
 
 /// A job that a worker holds until it is settled or its lease ends; then another gets it.
 #[derive(Debug)]
@@ -31,6 +39,14 @@ pub struct Job {
 pub(crate) enum Hold {
     Postgres { queue: String, lease: Uuid },
     Nats { queue: String, message: Box<async_nats::jetstream::Message> },
+}
+
+impl Hold {
+    fn queue(&self) -> &str {
+        match self {
+            Self::Postgres { queue, .. } | Self::Nats { queue, .. } => queue,
+        }
+    }
 }
 
 /// Queues of jobs. A queue is named `<service that works>.<what>`, such as `maintenance.inspect`.
@@ -65,4 +81,39 @@ pub trait WorkQueue: Send + Sync {
         queue: &str,
         max: usize,
     ) -> Result<Vec<(Uuid, String, String)>, BusError>;
+
+    /// Has jobs that were given up done after all, from the first attempt on: one, or all of the
+    /// queue. Says how many.
+    async fn retry(&self, queue: &str, id: Option<Uuid>) -> Result<u64, BusError>;
+
+    /// Removes jobs that were given up: one, or all of the queue. Says how many.
+    async fn discard(&self, queue: &str, id: Option<Uuid>) -> Result<u64, BusError>;
+}
+
+impl Config {
+    /// Opens the work queues that go with the bus, for whoever has this database.
+    ///
+    /// # Errors
+    /// When the settings cannot be used.
+    pub async fn queues(&self, database: &Database) -> Result<Arc<dyn WorkQueue>, BusError> {
+        Ok(match self.bus {
+            BusKind::Postgres => Arc::new(PostgresQueue::new(database.clone())),
+            BusKind::Nats => {
+                let bus = NatsBus::connect(&self.nats, self.relay.bus_kept).await?;
+                Arc::new(NatsQueue::beside(&bus))
+            }
+            #[cfg(feature = "kafka")]
+            BusKind::Kafka => {
+                let bus = KafkaBus::connect(&self.kafka, self.relay.bus_kept)?;
+                Arc::new(KafkaQueue::beside(Arc::new(bus), database.clone())?)
+            }
+            #[cfg(not(feature = "kafka"))]
+            BusKind::Kafka => return Err(crate::config::without_kafka()),
+        })
+    }
+}
+
+/// Counts a job that was given up.
+fn count_buried(queue: &str) {
+    metrics::counter!("events_jobs_buried_total", "queue" => queue.to_owned()).increment(1);
 }

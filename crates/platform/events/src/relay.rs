@@ -5,6 +5,7 @@ mod store;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clock::Clock;
 use futures::future::join_all;
 use metrics::{counter, gauge, histogram};
 use rand::RngExt;
@@ -16,7 +17,7 @@ use tokio::sync::watch;
 use crate::bus::{BusError, RECORD_BYTES_MAX};
 use crate::outbox::OUTBOX_CHANNEL;
 use crate::{Bus, Record};
-use store::{Pending, Store};
+use store::{Group, Pending, Store};
 
 /// Wait before the database is listened to again.
 const LISTEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub struct RelayConfig {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub outbox_kept: Duration,
-    /// How long events stay on the bus, and can be replayed. Default: 7 days.
+    /// How long events stay on the bus, and can be replayed; an hour or more. Default: 7 days.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub bus_kept: Duration,
@@ -100,7 +101,7 @@ impl Relay {
     /// Relays until the future is dropped.
     pub async fn run(&self) {
         let (tell, told) = watch::channel(());
-        let workers = (0..self.config.workers.max(1)).map(|worker| self.work(worker, told.clone()));
+        let workers = (0..self.config.workers).map(|worker| self.work(worker, told.clone()));
         tokio::join!(join_all(workers), self.listen(&tell), self.keep_house());
     }
 
@@ -173,7 +174,7 @@ impl Relay {
             Err(elapsed) => Err(BusError::unavailable(elapsed)),
         };
         let trouble = result.as_ref().err().and_then(|error| match error {
-            BusError::Unavailable(_) => Some(error.to_string()),
+            BusError::Unavailable(_) | BusError::Setting { .. } => Some(error.to_string()),
             BusError::Refused { .. } => None,
         });
         self.trouble.send_replace(trouble);
@@ -217,6 +218,19 @@ impl Relay {
         gauge!("events_dead_letters").set(backlog.dead);
         self.store.trim(self.config.outbox_kept, self.config.bus_kept).await?;
         self.bus.trim(self.config.bus_kept).await?;
+        self.measure_consumers().await
+    }
+
+    /// Here, and not where they consume: one that is away or stands still says nothing itself.
+    async fn measure_consumers(&self) -> Result<(), RelayError> {
+        for Group { service, consumer, positions, retrying } in self.store.groups().await? {
+            let since = self.bus.unread_since(&positions).await?;
+            let now = Clock::system().now();
+            let lag = since.and_then(|since| (now - since).to_std().ok()).unwrap_or_default();
+            let labels = [("service", service), ("consumer", consumer)];
+            gauge!("events_consumer_lag_seconds", &labels).set(lag);
+            gauge!("events_consumer_retrying", &labels).set(retrying);
+        }
         Ok(())
     }
 }

@@ -50,7 +50,10 @@ impl MasterKey {
     /// Reads the file that [`create_master_key`] or `openssl rand -base64 32` wrote. Services that
     /// share a file get keys of their own.
     pub fn read(service: &str, path: &Path) -> io::Result<Self> {
-        let text = Zeroizing::new(fs::read_to_string(path)?);
+        Self::parse(service, &Zeroizing::new(fs::read_to_string(path)?))
+    }
+
+    fn parse(service: &str, text: &str) -> io::Result<Self> {
         let key = Zeroizing::new(STANDARD.decode(text.trim()).unwrap_or_default());
         let key = key.as_slice().try_into().map_err(|_| {
             io::Error::new(
@@ -78,33 +81,88 @@ impl MasterKey {
 
     /// Derives the key that seals the secrets of a purpose.
     pub fn sealer(&self, purpose: &str) -> Result<Sealer, SealError> {
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &*self.derive(purpose)?);
-        key.map(Sealer).map_err(|_| SealError)
+        Ok(Sealer { newest: self.aead(purpose)?, older: Vec::new() })
+    }
+
+    fn aead(&self, purpose: &str) -> Result<RandomizedNonceKey, SealError> {
+        RandomizedNonceKey::new(&AES_256_GCM, &*self.derive(purpose)?).map_err(|_| SealError)
+    }
+}
+
+/// The key-encryption keys of a service that changes them: the newest seals, all open.
+pub struct MasterKeys {
+    newest: MasterKey,
+    older: Vec<MasterKey>,
+}
+
+impl MasterKeys {
+    /// Reads a file as [`MasterKey::read`] does, with a key in each line, the newest first.
+    pub fn read(service: &str, path: &Path) -> io::Result<Self> {
+        let text = Zeroizing::new(fs::read_to_string(path)?);
+        let (newest, older) = text.trim().split_once('\n').unwrap_or((&text, ""));
+        Ok(Self {
+            newest: MasterKey::parse(service, newest)?,
+            older: older
+                .lines()
+                .map(|line| MasterKey::parse(service, line))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Derives the keys that seal and open the secrets of a purpose.
+    pub fn sealer(&self, purpose: &str) -> Result<Sealer, SealError> {
+        Ok(Sealer {
+            newest: self.newest.aead(purpose)?,
+            older: self.older.iter().map(|key| key.aead(purpose)).collect::<Result<_, _>>()?,
+        })
     }
 }
 
 /// Seals secrets with AES-256-GCM under random nonces.
-pub struct Sealer(RandomizedNonceKey);
+pub struct Sealer {
+    newest: RandomizedNonceKey,
+    older: Vec<RandomizedNonceKey>,
+}
 
 impl Sealer {
     /// Encrypts a secret, bound to `name`: the nonce, then the text with its tag.
     pub fn seal(&self, name: &str, secret: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut sealed = secret.to_vec();
-        let nonce =
-            self.0.seal_in_place_append_tag(Aad::from(name), &mut sealed).map_err(|_| SealError)?;
+        let nonce = self
+            .newest
+            .seal_in_place_append_tag(Aad::from(name), &mut sealed)
+            .map_err(|_| SealError)?;
         Ok([nonce.as_ref(), &sealed[..]].concat())
     }
 
-    /// Decrypts what [`Self::seal`] encrypted under the same name.
+    /// Decrypts what [`Self::seal`] encrypted under the same name, with any of the keys.
     pub fn open(&self, name: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError)?;
-        let mut secret = Zeroizing::new(sealed.to_vec());
-        let length =
-            self.0.open_in_place(nonce, Aad::from(name), &mut secret).map_err(|_| SealError)?.len();
-        secret.truncate(length);
-        Ok(secret)
+        // Which key it was needs no mark: no other one opens it.
+        let mut keys = std::iter::once(&self.newest).chain(&self.older);
+        keys.find_map(|key| open(key, name, sealed).ok()).ok_or(SealError)
     }
+
+    /// Encrypts anew what is not under the newest key; `None` for what is.
+    pub fn reseal(&self, name: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        if open(&self.newest, name, sealed).is_ok() {
+            return Ok(None);
+        }
+        self.seal(name, &self.open(name, sealed)?).map(Some)
+    }
+}
+
+fn open(
+    key: &RandomizedNonceKey,
+    name: &str,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError)?;
+    let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError)?;
+    let mut secret = Zeroizing::new(sealed.to_vec());
+    let length =
+        key.open_in_place(nonce, Aad::from(name), &mut secret).map_err(|_| SealError)?.len();
+    secret.truncate(length);
+    Ok(secret)
 }
 
 #[cfg(test)]
@@ -134,6 +192,34 @@ mod tests {
             changed[at] ^= 1;
             assert_eq!(sealer.open("name", &changed), Err(SealError), "byte {at}");
         }
+    }
+
+    #[test]
+    fn the_newest_key_seals_and_all_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.key");
+        let sealer = |keys: &[u8]| {
+            let lines: Vec<_> = keys.iter().map(|key| STANDARD.encode([*key; 32])).collect();
+            fs::write(&path, lines.join("\n") + "\n").unwrap();
+            MasterKeys::read("test", &path)
+                .and_then(|keys| keys.sealer("keys").map_err(io::Error::other))
+        };
+        let (old, both, new) =
+            (sealer(&[7]).unwrap(), sealer(&[8, 7]).unwrap(), sealer(&[8]).unwrap());
+        let kept = old.seal("name", b"private").unwrap();
+
+        assert_eq!(*both.open("name", &kept).unwrap(), b"private");
+        assert_eq!(new.open("name", &kept), Err(SealError));
+        let anew = both.reseal("name", &kept).unwrap().unwrap();
+        assert_eq!(*new.open("name", &anew).unwrap(), b"private");
+        assert_eq!(both.reseal("name", &anew), Ok(None));
+        assert_eq!(both.reseal("other", &anew), Err(SealError));
+        assert_eq!(old.open("name", &both.seal("name", b"private").unwrap()), Err(SealError));
+        assert!(MasterKey::read("test", &path).is_ok());
+        assert!(sealer(&[]).is_err());
+        fs::write(&path, format!("{}\nc2hvcnQ=\n", STANDARD.encode([7; 32]))).unwrap();
+        assert!(MasterKeys::read("test", &path).is_err());
+        assert!(MasterKey::read("test", &path).is_err());
     }
 
     #[test]

@@ -360,7 +360,7 @@ async fn in_a_shared_schema_a_service_reaches_what_it_owns() {
     assert_eq!(count("workflows", tenant).await, 1, "operators see all");
     assert_eq!(count("workflows", support::tenant()).await, 0, "of their tenant");
     for forbidden in [
-        "DELETE FROM workflow.workflows",
+        "DELETE FROM workflow.history",
         "UPDATE workflow.history SET reason = ''",
         "UPDATE workflow.workflows SET owner = 'accounts'",
         "CREATE TABLE workflow.mine (id uuid)",
@@ -368,4 +368,11 @@ async fn in_a_shared_schema_a_service_reaches_what_it_owns() {
         let mut txn = payments.begin(tenant).await.unwrap();
         assert!(sqlx::query(forbidden).execute(&mut *txn).await.is_err(), "{forbidden}");
     }
+    // Background work deletes what has ended, and nothing else.
+    let delete = async |mut txn: storage::Transaction| {
+        let deleted = sqlx::query("DELETE FROM workflow.workflows").execute(&mut *txn).await;
+        deleted.unwrap().rows_affected()
+    };
+    assert_eq!(delete(payments.begin(tenant).await.unwrap()).await, 0);
+    assert_eq!(delete(payments.begin_worker().await.unwrap()).await, 0);
 }

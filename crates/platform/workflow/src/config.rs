@@ -26,6 +26,11 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub park_after: Duration,
+    /// How long a workflow that has ended is kept, with its history and signals. Who starts it again
+    /// later starts it anew: longer than anybody repeats a start. Default: 90 days.
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "String")]
+    pub retention: Duration,
 }
 
 impl Default for Config {
@@ -35,6 +40,7 @@ impl Default for Config {
             lease: Duration::from_secs(15),
             poll_interval: Duration::from_millis(500),
             park_after: Duration::from_mins(5),
+            retention: Duration::from_hours(90 * 24),
         }
     }
 }

@@ -290,6 +290,26 @@ pub(crate) async fn halted_count(connection: &mut PgConnection) -> Result<Halted
     Ok(Halted { owner: row.try_get(0)?, parked: row.try_get(1)?, manual: row.try_get(2)? })
 }
 
+/// Deletes up to `limit` workflows of all tenants that ended before `before`, with their history and
+/// signals. Says how many.
+pub(crate) async fn ended_delete(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<u64, Error> {
+    let deleted = sqlx::query(
+        "DELETE FROM workflow.workflows WHERE (tenant_id, id) IN (
+             SELECT tenant_id, id FROM workflow.workflows
+             WHERE owner = current_user AND ended_at < $1
+             LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(before)
+    .bind(limit)
+    .execute(connection)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
 /// Keeps a signal. False when this one came before.
 pub(crate) async fn signal_insert(
     connection: &mut PgConnection,

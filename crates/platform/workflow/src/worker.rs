@@ -1,6 +1,7 @@
 //! Finds workflows that are due and drives them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::Clock;
 use metrics::gauge;
@@ -17,6 +18,12 @@ use crate::program::{Bound, Program};
 use crate::row::Workflow;
 use crate::run::{Programs, Runner};
 use crate::store::{self, Halted, Known};
+
+/// How often workflows that ended long ago are deleted.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_mins(10);
+
+/// Workflows that one statement deletes.
+const BATCH: u16 = 500;
 
 /// Works on the workflows of one service, beside as many others as there are processes.
 #[derive(Clone)]
@@ -52,6 +59,10 @@ impl Worker {
     /// Works for ever: `service.task("workflows", move || worker.clone().run())`. Dropped, it stops at
     /// once; what it was at is taken up by others when its lease ends.
     pub async fn run(self) {
+        tokio::join!(self.work(), self.keep_house());
+    }
+
+    async fn work(&self) {
         let mut ticks = tokio::time::interval(self.config.poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut listener = None;
@@ -69,6 +80,27 @@ impl Worker {
                 Some(_) = running.join_next(), if is_full => {}
             }
             while running.try_join_next().is_some() {}
+        }
+    }
+
+    async fn keep_house(&self) {
+        loop {
+            if let Err(error) = self.delete_old().await {
+                tracing::warn!(?error, "workflows that ended long ago are not deleted");
+            }
+            tokio::time::sleep(HOUSEKEEPING_INTERVAL).await;
+        }
+    }
+
+    async fn delete_old(&self) -> Result<(), Error> {
+        let before = self.clock.now() - self.config.retention;
+        loop {
+            let mut txn = self.database.begin_worker().await?;
+            let deleted = store::ended_delete(&mut txn, before, BATCH.into()).await?;
+            txn.commit().await?;
+            if deleted < BATCH.into() {
+                return Ok(());
+            }
         }
     }
 

@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::world::{PASSWORD, World, assert_refused};
 
+const TOLD: &str = "SELECT count(*) FROM event_sourcing.outbox_events
+                    WHERE event_type = 'user.created'";
+
 /// L-12.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registered_person_has_an_account_and_a_profile() {
@@ -128,8 +131,11 @@ async fn a_repeat_completes_an_interrupted_registration() {
     let interrupted = world.register("ana@example.com", PASSWORD).await;
     assert_refused(interrupted, Code::Unavailable, "PROVISIONING_INCOMPLETE");
 
+    assert_eq!(world.query::<i64>(TOLD).await, 0, "whoever heard of it would find no profile");
     world.neighbours.customers_down.store(false, Ordering::SeqCst);
     let registered = world.register("ana@example.com", PASSWORD).await.unwrap();
+    world.register("ana@example.com", PASSWORD).await.unwrap();
+    assert_eq!(world.query::<i64>(TOLD).await, 1);
 
     let created = world.neighbours.created.lock().unwrap().clone();
     assert_eq!(created.len(), 1);
@@ -150,6 +156,7 @@ async fn a_login_completes_an_interrupted_registration_before_it_issues_tokens()
     world.login("ana@example.com", PASSWORD).await.unwrap();
     world.login("ana@example.com", PASSWORD).await.unwrap();
 
+    assert_eq!(world.query::<i64>(TOLD).await, 1);
     assert_eq!(world.neighbours.opened(), 1);
     let created = world.neighbours.created.lock().unwrap().clone();
     assert_eq!(created[0].address, "Rua das Flores, 1");

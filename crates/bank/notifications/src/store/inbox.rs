@@ -59,7 +59,7 @@ impl Store {
         Ok(counts_in_txn(&mut transaction, user).await?)
     }
 
-    /// Reads `limit` notifications of `user`, then how much there is.
+    /// Reads how much `user` has, and `limit` notifications of those.
     pub(crate) async fn inbox_page(
         &self,
         tenant: TenantId,
@@ -68,9 +68,12 @@ impl Store {
         limit: i64,
     ) -> Result<(Vec<InboxRow>, Counts), NotificationError> {
         let mut transaction = self.database.begin(tenant).await?;
+        let counts = counts_in_txn(&mut transaction, user).await?;
         let mut query =
             QueryBuilder::<Postgres>::new(format!("SELECT {COLUMNS} FROM notification"));
         query.push(" WHERE tenant_id = current_tenant() AND user_id = ").push_bind(user.as_uuid());
+        // What came since is not counted yet.
+        query.push(" AND sequence <= ").push_bind(counts.sequence);
         match page {
             Page::Before { sequence, unread_only } => {
                 query.push(" AND sequence < ").push_bind(sequence);
@@ -84,7 +87,6 @@ impl Store {
         }
         query.push_bind(limit);
         let rows = query.build_query_as().fetch_all(&mut *transaction).await?;
-        let counts = counts_in_txn(&mut transaction, user).await?;
         Ok((rows, counts))
     }
 

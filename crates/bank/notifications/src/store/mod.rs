@@ -4,6 +4,7 @@ mod deliveries;
 mod inbox;
 mod notifications;
 mod preferences;
+mod retention;
 
 use auth::{TenantId, UserId};
 use sqlx::postgres::PgConnection;

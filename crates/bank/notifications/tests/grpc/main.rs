@@ -12,5 +12,6 @@ mod log;
 mod preferences;
 mod providers;
 mod quiet;
+mod retention;
 mod support;
 mod tenants;

@@ -165,6 +165,9 @@ impl Store {
 
     /// Logs an attempt, and records what becomes of its delivery and of the endpoint. Nothing changes
     /// when the lease ended and a later attempt was begun, or the delivery was replayed since.
+    ///
+    /// What a URL answers that the endpoint has no more says nothing of it: the delivery is due at the
+    /// new one.
     pub(crate) async fn attempt_finish(
         &self,
         finished: &Finished<'_>,
@@ -172,9 +175,13 @@ impl Store {
     ) -> Result<(), WebhookError> {
         let claimed = finished.claimed;
         let mut txn = self.database.begin(claimed.tenant).await?;
-        if settle_in_txn(&mut txn, finished).await? {
+        let has_moved = !finished.answer.is_delivered() && moved_in_txn(&mut txn, claimed).await?;
+        let next = if has_moved { Next::Retry(finished.now) } else { finished.next };
+        if settle_in_txn(&mut txn, finished, next).await? {
             log_in_txn(&mut txn, finished).await?;
-            if let Some(reason) = rate_endpoint_in_txn(&mut txn, finished, patience).await? {
+            if !has_moved
+                && let Some(reason) = rate_endpoint_in_txn(&mut txn, finished, patience).await?
+            {
                 let (tenant, endpoint) = (claimed.tenant, claimed.endpoint);
                 let event = events::disabled(tenant, endpoint, reason, finished.now)?;
                 self.outbox.publish(&mut txn, &[event]).await?;
@@ -244,12 +251,25 @@ async fn claim_in_txn(
     rows.into_iter().map(claimed).collect()
 }
 
+/// Whether the endpoint's URL has changed since it was claimed. It does not until the transaction ends.
+async fn moved_in_txn(
+    connection: &mut PgConnection,
+    claimed: &Claimed,
+) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT url <> $2 FROM endpoint WHERE id = $1 FOR NO KEY UPDATE")
+        .bind(claimed.endpoint)
+        .bind(&claimed.url)
+        .fetch_one(connection)
+        .await
+}
+
 /// False when this attempt is no longer the delivery's.
 async fn settle_in_txn(
     connection: &mut PgConnection,
     finished: &Finished<'_>,
+    next: Next,
 ) -> Result<bool, sqlx::Error> {
-    let (state, step, next_attempt_at) = match finished.next {
+    let (state, step, next_attempt_at) = match next {
         Next::Delivered => ("DELIVERED", 0, None),
         Next::Failed => ("FAILED", 1, None),
         Next::Retry(at) => ("PENDING", 1, Some(at)),
@@ -302,9 +322,10 @@ async fn rate_endpoint_in_txn(
     if finished.answer.is_delivered() {
         sqlx::query(
             "UPDATE endpoint SET failures = 0, failing_since = NULL, paused_until = NULL
-             WHERE id = $1 AND failures > 0",
+             WHERE id = $1 AND url = $2 AND failures > 0",
         )
         .bind(id)
+        .bind(&finished.claimed.url)
         .execute(connection)
         .await?;
         return Ok(None);

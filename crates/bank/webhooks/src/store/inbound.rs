@@ -104,17 +104,20 @@ impl Store {
         Ok(txn.commit().await?)
     }
 
-    /// Finds a message that was received.
+    /// Finds a message that was received, while its body is kept.
     pub(crate) async fn inbound_fetch(
         &self,
         tenant: TenantId,
         id: Uuid,
     ) -> Result<Kept, WebhookError> {
         let mut txn = self.database.begin(tenant).await?;
-        let found = sqlx::query_as("SELECT * FROM inbound_message WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&mut *txn)
-            .await?;
+        let found = sqlx::query_as(
+            "SELECT * FROM inbound_message
+             WHERE tenant_id = current_tenant() AND id = $1 AND body IS NOT NULL",
+        )
+        .bind(id)
+        .fetch_optional(&mut *txn)
+        .await?;
         found.ok_or(WebhookError::MessageNotFound)
     }
 

@@ -37,18 +37,20 @@ pub(crate) struct Replay {
 }
 
 /// Keeps a message in the caller's transaction, with a delivery to each enabled endpoint that asks for
-/// it. A tenant without any endpoint keeps none. Returns the number of deliveries.
+/// it. A tenant without any endpoint keeps none, and nothing happens when the message is kept already.
+/// Returns the number of deliveries.
 pub(crate) async fn message_accept_in_txn(
     connection: &mut PgConnection,
+    id: Uuid,
     event_type: &str,
     payload: &[u8],
     now: DateTime<Utc>,
 ) -> Result<u64, sqlx::Error> {
-    let id = Uuid::now_v7();
     let kept = sqlx::query(
         "INSERT INTO message (id, event_type, payload, created_at)
          SELECT $1, $2, $3, $4 WHERE EXISTS (
-             SELECT FROM endpoint WHERE tenant_id = current_tenant() AND state <> 'DELETED')",
+             SELECT FROM endpoint WHERE tenant_id = current_tenant() AND state <> 'DELETED')
+         ON CONFLICT (tenant_id, id) DO NOTHING",
     )
     .bind(id)
     .bind(event_type)

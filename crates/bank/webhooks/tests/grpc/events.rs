@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::DateTime;
 use contracts::payments::v1::{TransactionCompleted, TransactionSummary};
 use contracts::webhooks::v1 as pb;
-use events::{Event, Outbox, PostgresBus, Relay, RelayConfig};
+use events::{Event, Operator, Outbox, PostgresBus, Relay, RelayConfig};
 use storage::Database;
 use testkit::TenantId;
 use tokio_util::task::AbortOnDropHandle;
@@ -32,8 +33,13 @@ impl House {
 
     /// Tells that money moved into an account.
     async fn complete(&self, world: &World, tenant: TenantId) -> Event {
+        self.complete_of(world, tenant, Uuid::now_v7()).await
+    }
+
+    /// Tells that money moved into this account.
+    async fn complete_of(&self, world: &World, tenant: TenantId, account: Uuid) -> Event {
         let message = TransactionCompleted {
-            account_id: Uuid::now_v7().to_string(),
+            account_id: account.to_string(),
             user_id: Uuid::now_v7().to_string(),
             direction: "CREDIT".into(),
             transaction: Some(TransactionSummary {
@@ -92,6 +98,30 @@ async fn an_event_reaches_each_endpoint_that_asks_for_it_once() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!((exact.got().len(), all.got().len(), other.got().len()), (2, 2, 0));
     assert_eq!(world.deliveries(&id).await.len(), 2);
+}
+
+/// An operator's replay of the consumer makes no second message, which partners would take for news.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_replayed_is_told_once_under_its_id() {
+    let world = World::start().await;
+    let house = House::start(&world);
+    let receiver = Receiver::start().await;
+    let id = world.register(&receiver.url(), &[]).await.endpoint.unwrap().id;
+    let account = Uuid::now_v7();
+    let event = house.complete_of(&world, TenantId::DEFAULT, account).await;
+    receiver.await_got(1).await;
+
+    let own = Database::open("events", &world.database);
+    let operator = Operator::new(own.clone(), Arc::new(PostgresBus::new(own)));
+    let replayed = operator.replay("transaction-events", DateTime::UNIX_EPOCH, Some("outbound"));
+    assert_eq!(replayed.await.unwrap(), ["webhooks/outbound"]);
+    // What comes behind it in its partition was consumed after it.
+    let later = house.complete_of(&world, TenantId::DEFAULT, account).await;
+    receiver.await_got(2).await;
+    let message = |event: &Event| format!("msg_{}", event.id.simple());
+    let told: Vec<_> = world.deliveries(&id).await.into_iter().map(|it| it.message_id).collect();
+    assert_eq!(told, [message(&later), message(&event)]);
+    assert_eq!(receiver.got()[0].id, message(&event));
 }
 
 /// No tenant's endpoint hears of another tenant's events.

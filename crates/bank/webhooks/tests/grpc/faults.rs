@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use contracts::webhooks::v1 as pb;
 use hyper::body::Bytes;
 use pb::AttemptOutcome;
+use prost_types::FieldMask;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use webhooks::Config;
@@ -120,6 +121,28 @@ async fn an_endpoint_that_is_gone_is_disabled() {
     let request = pb::EnableEndpointRequest { id: id.clone() };
     world.ask(async |mut client| client.enable_endpoint(request).await).await.unwrap();
     assert_eq!(world.try_once(&id).await.status, 200);
+}
+
+/// What the old URL answers says nothing of the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_moved_meanwhile_is_not_gone() {
+    let world = World::start().await;
+    let slow = Reply { delay: Duration::from_secs(1), ..Reply::of(410) };
+    let (old, new) = (Receiver::replying(slow).await, Receiver::start().await);
+    let id = world.register(&old.url(), &[]).await.endpoint.unwrap().id;
+    let delivery = world.ping(&id).await;
+    old.await_got(1).await;
+    let request = pb::UpdateEndpointRequest {
+        id: id.clone(),
+        endpoint: Some(pb::Endpoint { url: new.url(), ..Default::default() }),
+        update_mask: Some(FieldMask { paths: vec!["url".into()] }),
+    };
+    world.ask(async |mut client| client.update_endpoint(request).await).await.unwrap();
+
+    let attempts = world.await_attempts(&delivery.id, 2).await;
+    assert_eq!((attempts[0].status, attempts[1].status), (410, 204));
+    assert_eq!((new.got().len(), &new.got()[0].id), (1, &delivery.message_id));
+    assert_eq!(world.endpoint(&id).await.state(), pb::EndpointState::Enabled);
 }
 
 /// B-20: 429, 502 and 504 pause the endpoint, for as long as `Retry-After` says.

@@ -7,6 +7,7 @@ mod endpoints;
 mod events;
 mod faults;
 mod inbound;
+mod keys;
 mod library;
 mod receiver;
 mod replay;

@@ -1,8 +1,10 @@
 //! The bus on Kafka.
 
+mod connection;
 pub(crate) mod edges;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,17 +12,18 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use futures::future::try_join_all;
 use parking_lot::Mutex;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 
+use self::connection::{Trouble, Watch};
 use super::{Bus, BusError, Delivery, PARTITIONS, Partition, Reader, Record};
+use crate::KafkaConfig;
 
 /// Longest wait for an answer of the brokers.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,31 +31,14 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Wait before records are handed to a producer again whose queue is full.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(5);
 
-/// How Kafka is reached.
-#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KafkaConfig {
-    /// Addresses of the first brokers to ask, such as `kafka-0:9092,kafka-1:9092`. The connection is
-    /// not encrypted: this client has no TLS. Default: `localhost:9092`.
-    pub brokers: String,
-    /// Copies of each topic: 1 in development, 3 in production. Counts when a topic is made.
-    /// Default: 1.
-    pub replicas: u8,
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self { brokers: "localhost:9092".into(), replicas: 1 }
-    }
-}
-
 /// Topics and partitions as Kafka has them, under their own names.
 ///
 /// Who reads what is settled by ourselves, as on every bus; consumers of others join groups of Kafka.
 /// A record's key is that of Kafka too.
 pub struct KafkaBus {
-    producer: FutureProducer,
-    admin: AdminClient<DefaultClientContext>,
+    producer: FutureProducer<Watch>,
+    trouble: Trouble,
+    admin: Arc<AdminClient<DefaultClientContext>>,
     client: ClientConfig,
     config: KafkaConfig,
     kept: Duration,
@@ -65,11 +51,7 @@ impl KafkaBus {
     /// # Errors
     /// When the settings cannot be used.
     pub fn connect(config: &KafkaConfig, kept: Duration) -> Result<Self, BusError> {
-        let mut client = ClientConfig::new();
-        client
-            .set("bootstrap.servers", &config.brokers)
-            .set("client.id", "malha")
-            .set("reconnect.backoff.max.ms", "1000");
+        let (client, trouble) = (connection::client(config)?, Trouble::default());
         let producer = client
             .clone()
             // Keeps the order of a partition through retries, and stores a retried record once.
@@ -77,18 +59,21 @@ impl KafkaBus {
             .set("linger.ms", "2")
             // Longer than a relay waits: what it gives up stays in line before what it sends again.
             .set("message.timeout.ms", "300000")
-            .create()
+            .create_with_context(Watch(Arc::clone(&trouble)))
             .map_err(BusError::unavailable)?;
-        let admin = client.create().map_err(BusError::unavailable)?;
+        let admin = Arc::new(client.create().map_err(BusError::unavailable)?);
         let (config, topics) = (config.clone(), Mutex::default());
-        Ok(Self { producer, admin, client, config, kept, topics })
+        Ok(Self { producer, trouble, admin, client, config, kept, topics })
     }
 
     pub(crate) async fn make_topic(&self, topic: &str) -> Result<(), BusError> {
         if self.topics.lock().contains(topic) {
             return Ok(());
         }
-        if !self.exists(topic).await? {
+        if self.exists(topic).await? {
+            // Nobody waits for it.
+            tokio::spawn(compare_kept(Arc::clone(&self.admin), topic.to_owned(), self.kept));
+        } else {
             self.create(topic).await?;
         }
         self.topics.lock().insert(topic.to_owned());
@@ -98,10 +83,7 @@ impl KafkaBus {
     /// Whether there is the topic. Asks for all: asking for one may make it, with as many partitions
     /// as the brokers like.
     async fn exists(&self, topic: &str) -> Result<bool, BusError> {
-        let producer = self.producer.clone();
-        let asked =
-            tokio::task::spawn_blocking(move || producer.client().fetch_metadata(None, TIMEOUT));
-        let all = asked.await.map_err(BusError::unavailable)?.map_err(BusError::unavailable)?;
+        let all = self.metadata().await?;
         let Some(found) = all.topics().iter().find(|found| found.name() == topic) else {
             return Ok(false);
         };
@@ -111,6 +93,22 @@ impl KafkaBus {
         }
         let needed = format!("topic {topic} has {count} partitions; it needs {PARTITIONS}");
         Err(BusError::unavailable(needed))
+    }
+
+    /// Asks the brokers for all topics.
+    async fn metadata(&self) -> Result<Metadata, BusError> {
+        let producer = self.producer.clone();
+        let ask = move || producer.client().fetch_metadata(None, TIMEOUT);
+        let asked = tokio::task::spawn_blocking(ask).await.map_err(BusError::unavailable)?;
+        let mut trouble = self.trouble.lock();
+        match (asked, trouble.as_ref()) {
+            (Ok(found), _) => {
+                *trouble = None;
+                Ok(found)
+            }
+            (Err(error), Some(reason)) => Err(BusError::unavailable(format!("{error}: {reason}"))),
+            (Err(error), None) => Err(BusError::unavailable(error)),
+        }
     }
 
     async fn create(&self, topic: &str) -> Result<(), BusError> {
@@ -210,15 +208,57 @@ impl Bus for KafkaBus {
         found.map(i64::cast_unsigned).map_err(BusError::unavailable)
     }
 
+    async fn unread_since(
+        &self,
+        from: &[(Partition, u64)],
+    ) -> Result<Option<DateTime<Utc>>, BusError> {
+        for topic in
+            from.iter().map(|(partition, _)| partition.topic.as_str()).collect::<BTreeSet<_>>()
+        {
+            self.make_topic(topic).await?;
+        }
+        let consumer: BaseConsumer =
+            self.consumer_config().create().map_err(BusError::unavailable)?;
+        let from = from.to_vec();
+        // The client blocks its thread.
+        let search = move || unread_since(&consumer, &from);
+        let found = tokio::task::spawn_blocking(search).await.map_err(BusError::unavailable)?;
+        Ok(found.map_err(BusError::unavailable)?.and_then(DateTime::from_timestamp_millis))
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
-        let producer = self.producer.clone();
-        let ask = move || producer.client().fetch_metadata(None, TIMEOUT).map(drop);
-        let asked = tokio::task::spawn_blocking(ask);
-        asked.await.map_err(BusError::unavailable)?.map_err(BusError::unavailable)
+        self.metadata().await.map(drop)
     }
 
     async fn trim(&self, _age: Duration) -> Result<u64, BusError> {
         Ok(0)
+    }
+}
+
+/// Warns where a topic keeps records for another time than the settings say. It is not changed:
+/// whoever runs the brokers may have set it so.
+async fn compare_kept(
+    admin: Arc<AdminClient<DefaultClientContext>>,
+    topic: String,
+    kept: Duration,
+) {
+    let options = AdminOptions::new().request_timeout(Some(TIMEOUT));
+    let answer = admin.describe_configs(&[ResourceSpecifier::Topic(&topic)], &options).await;
+    let found = answer.and_then(|answers| {
+        let answer = answers.into_iter().next().ok_or(KafkaError::Canceled)?;
+        answer.map_err(KafkaError::AdminOp)
+    });
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            tracing::info!(topic, %error, "how long a topic is kept is not known");
+            return;
+        }
+    };
+    let retention = found.get("retention.ms").and_then(|retention| retention.value.as_deref());
+    let (kept_ms, bus_kept_ms) = (retention.unwrap_or("unknown"), kept.as_millis());
+    if kept_ms != bus_kept_ms.to_string() {
+        tracing::warn!(topic, kept_ms, bus_kept_ms, "topic is not kept as the settings say");
     }
 }
 
@@ -280,6 +320,25 @@ fn position_at(consumer: &BaseConsumer, partition: &Partition, millis: i64) -> K
         }
     }
     Ok(low)
+}
+
+/// The time of the oldest record at or behind these positions, in milliseconds.
+fn unread_since(consumer: &BaseConsumer, from: &[(Partition, u64)]) -> KafkaResult<Option<i64>> {
+    let mut oldest: Option<i64> = None;
+    for (Partition { topic, number }, position) in from {
+        let (number, position) = (i32::from(*number), position.cast_signed());
+        let (low, end) = consumer.fetch_watermarks(topic, number, TIMEOUT)?;
+        if position.max(low) >= end {
+            continue;
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, number, Offset::Offset(position.max(low)))?;
+        consumer.assign(&list)?;
+        let message = consumer.poll(TIMEOUT).transpose()?;
+        let time = message.and_then(|message| message.timestamp().to_millis());
+        oldest = oldest.into_iter().chain(time).min();
+    }
+    Ok(oldest)
 }
 
 fn delivery(message: &BorrowedMessage<'_>) -> Result<Delivery, BusError> {

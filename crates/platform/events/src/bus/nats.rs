@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_nats::ConnectOptions;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use async_nats::jetstream::{self, stream};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -112,7 +113,14 @@ impl NatsBus {
             duplicate_window: DUPLICATE_WINDOW.min(self.kept),
             ..stream::Config::default()
         };
-        self.context.get_or_create_stream(config).await.map_err(BusError::unavailable)?;
+        let stream =
+            self.context.get_or_create_stream(config).await.map_err(BusError::unavailable)?;
+        let found = &stream.cached_info().config;
+        if found.max_age != self.kept {
+            let (max_age, duplicate_window) = (self.kept, DUPLICATE_WINDOW.min(self.kept));
+            let config = stream::Config { max_age, duplicate_window, ..found.clone() };
+            self.context.update_stream(config).await.map_err(BusError::unavailable)?;
+        }
         self.topics.lock().insert(topic.to_owned());
         Ok(())
     }
@@ -202,6 +210,19 @@ impl Bus for NatsBus {
         }
     }
 
+    async fn unread_since(
+        &self,
+        from: &[(Partition, u64)],
+    ) -> Result<Option<DateTime<Utc>>, BusError> {
+        let looks = from.iter().map(|(partition, from)| self.appended_at(partition, *from));
+        Ok(try_join_all(looks).await?.into_iter().flatten().min())
+    }
+
+    /// The partitions of a topic share the numbers of its stream.
+    fn leaves_gaps(&self) -> bool {
+        true
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         // What the answer says differs between versions of the server.
         let answer: Result<serde_json::Value, _> = self.context.request("INFO", b"").await;
@@ -251,6 +272,23 @@ impl Reader for NatsReader {
 }
 
 impl NatsBus {
+    /// When the first record at or behind a position was appended, if there is one.
+    async fn appended_at(
+        &self,
+        partition: &Partition,
+        from: u64,
+    ) -> Result<Option<DateTime<Utc>>, BusError> {
+        self.make_topic(&partition.topic).await?;
+        let stream = self.context.get_stream_no_info(stream_name(&partition.topic)).await;
+        let subject = subject(&partition.topic, partition.number);
+        let stream = stream.map_err(BusError::unavailable)?;
+        match stream.get_first_raw_message_by_subject(subject, from.max(1)).await {
+            Ok(message) => Ok(Some(message.time)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(BusError::unavailable(error)),
+        }
+    }
+
     /// Reads one partition from a position on.
     async fn open(&self, partition: Partition, from: u64) -> Result<Deliveries, BusError> {
         let start_sequence = from.max(1);

@@ -141,6 +141,13 @@ impl Bus for PostgresBus {
         position.map(i64::cast_unsigned).map_err(BusError::unavailable)
     }
 
+    async fn unread_since(
+        &self,
+        from: &[(Partition, u64)],
+    ) -> Result<Option<DateTime<Utc>>, BusError> {
+        unread_since(&self.database, from).await.map_err(BusError::unavailable)
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         self.database.ping().await.map_err(BusError::unavailable)
     }
@@ -222,6 +229,29 @@ async fn insert(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+async fn unread_since(
+    database: &Database,
+    from: &[(Partition, u64)],
+) -> Result<Option<DateTime<Utc>>, storage::Error> {
+    let mut transaction = database.begin_worker().await?;
+    let oldest = sqlx::query_scalar(
+        "SELECT min(appended_at)
+         FROM unnest($1::text[], $2::smallint[], $3::bigint[]) AS wanted (topic, partition, position)
+         CROSS JOIN LATERAL (
+             SELECT appended_at FROM event_sourcing.bus_records AS record
+             WHERE record.topic = wanted.topic AND record.partition = wanted.partition
+               AND record.position >= wanted.position
+             ORDER BY record.position LIMIT 1
+         ) AS record",
+    )
+    .bind(from.iter().map(|(partition, _)| partition.topic.as_str()).collect::<Vec<_>>())
+    .bind(from.iter().map(|(partition, _)| partition.number.cast_signed()).collect::<Vec<_>>())
+    .bind(from.iter().map(|(_, position)| position.cast_signed()).collect::<Vec<_>>())
+    .fetch_one(&mut *transaction)
+    .await?;
+    Ok(oldest)
 }
 
 async fn trim_batch(database: &Database, age: Duration) -> Result<u64, storage::Error> {

@@ -1,8 +1,11 @@
 //! Further attempts at events that were put aside.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use futures::stream::{FuturesUnordered, StreamExt};
 use metrics::counter;
+use tokio::time::Instant;
 
 use super::store::{Parked, Verdict};
 use super::{Consumer, HandlerError, Parts, handle};
@@ -10,32 +13,68 @@ use super::{Consumer, HandlerError, Parts, handle};
 /// Time between two looks for events whose time has come.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Events that are tried after one look.
+/// Wait after a failure of the database.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Events that are found by one look.
 const BATCH: i64 = 64;
+
+/// Events that are tried at the same time: they are of different keys, and one that hangs must not
+/// hold up the others.
+const AT_ONCE: usize = 8;
 
 impl Consumer {
     /// Tries what was put aside again, for ever.
     pub(super) async fn retry(&self) {
+        let (mut due, mut tried) = (VecDeque::new(), BTreeSet::new());
+        let mut running = FuturesUnordered::new();
+        let mut look_at = Instant::now();
         loop {
-            match self.retry_due().await {
-                // There may be others behind those that were taken up.
-                Ok(taken_up) if taken_up > 0 => {}
-                Ok(_) => tokio::time::sleep(LOOK_EVERY).await,
-                Err(error) => {
-                    tracing::warn!(%error, "events that were put aside wait");
-                    tokio::time::sleep(LOOK_EVERY * 4).await;
+            if due.is_empty() && look_at <= Instant::now() {
+                look_at = Instant::now() + LOOK_EVERY;
+                due = self.due().await;
+            }
+            while running.len() < AT_ONCE
+                && let Some(parked) = due.pop_front()
+            {
+                let id = parked.item.event.id;
+                if tried.insert(id) {
+                    running.push(async move { (id, self.try_again(&parked).await) });
                 }
+            }
+            let pause = tokio::time::sleep_until(look_at.max(Instant::now()));
+            tokio::select! {
+                Some((id, is_end)) = running.next() => {
+                    tried.remove(&id);
+                    // There may be others behind one that was taken up.
+                    look_at = if is_end { Instant::now() } else { look_at };
+                }
+                () = pause, if due.is_empty() => {}
             }
         }
     }
 
-    /// Tries each that is due once. Says how many were taken up or given up.
-    async fn retry_due(&self) -> Result<usize, storage::Error> {
-        let mut ended = 0;
-        for parked in self.parts.store.parked_due(BATCH).await? {
-            ended += usize::from(self.retry_one(&parked).await?);
+    async fn due(&self) -> VecDeque<Parked> {
+        match self.parts.store.parked_due(BATCH).await {
+            Ok(due) => due.into(),
+            Err(error) => {
+                tracing::warn!(%error, "events that were put aside wait");
+                tokio::time::sleep(FAILURE_PAUSE).await;
+                VecDeque::new()
+            }
         }
-        Ok(ended)
+    }
+
+    /// Says whether the event was taken up or given up.
+    async fn try_again(&self, parked: &Parked) -> bool {
+        match self.retry_one(parked).await {
+            Ok(is_end) => is_end,
+            Err(error) => {
+                tracing::warn!(%error, "an event that was put aside waits");
+                tokio::time::sleep(FAILURE_PAUSE).await;
+                false
+            }
+        }
     }
 
     async fn retry_one(&self, parked: &Parked) -> Result<bool, storage::Error> {
@@ -54,6 +93,9 @@ impl Consumer {
         };
         let Err(error) = outcome else {
             transaction.commit().await?;
+            if fresh {
+                self.parts.count(event);
+            }
             return Ok(true);
         };
         drop(transaction);

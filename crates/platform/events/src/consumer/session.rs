@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use auth::TenantId;
+use chrono::DateTime;
 use clock::Clock;
-use metrics::{counter, histogram};
+use metrics::counter;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::store::{Item, Positions, Verdict};
-use super::{HandlerError, Parts, Start, age_seconds, handle};
-use crate::{BusError, Delivery, Event, Reader};
+use super::{HandlerError, Parts, Start, handle};
+use crate::{BusError, Delivery, Event, Partition, Reader};
 
 /// Why a membership ended. What was not committed is read again.
 #[derive(Debug, thiserror::Error)]
@@ -32,15 +33,32 @@ impl From<sqlx::Error> for SessionError {
 
 /// What stopped several events from being taken up together.
 enum Together {
-    /// One of them: they are taken up one by one.
-    Event,
+    /// One of them: they are taken up one by one. Says which, if its attempt was too long to make
+    /// another at once.
+    Event(Option<Slow>),
     Session(SessionError),
+}
+
+/// An event whose handler took too long, by its place among others.
+struct Slow {
+    place: usize,
+    error: HandlerError,
 }
 
 impl<E: Into<SessionError>> From<E> for Together {
     fn from(error: E) -> Self {
         Self::Session(error.into())
     }
+}
+
+/// What was read at once.
+#[derive(Default)]
+struct Batch {
+    /// The place behind it.
+    next: Positions,
+    items: BTreeMap<TenantId, Vec<Item>>,
+    /// How many records before some of it are not kept any more.
+    lost: Vec<(Partition, u64)>,
 }
 
 pub(crate) struct Session {
@@ -93,7 +111,9 @@ impl Session {
         let mut from = Positions::new();
         for partition in store.positions_missing(&handlers.topics).await? {
             let position = match config.start {
-                Start::Oldest => 0,
+                // The first time; from then on a gap is a loss.
+                Start::Oldest if bus.leaves_gaps() => 0,
+                Start::Oldest => bus.position_at(&partition, DateTime::UNIX_EPOCH).await?,
                 Start::Newest => bus.position_at(&partition, Clock::system().now()).await?,
             };
             from.insert(partition, position);
@@ -117,49 +137,74 @@ impl Session {
 
     /// Takes up what was read, and moves on behind it.
     async fn take_up(&mut self, deliveries: Vec<Delivery>) -> Result<(), SessionError> {
-        let mut next = Positions::new();
-        let mut items: BTreeMap<TenantId, Vec<Item>> = BTreeMap::new();
-        for delivery in deliveries {
-            // A bus may deliver again what it delivered before.
-            let behind = next.get(&delivery.partition).or(self.positions.get(&delivery.partition));
-            if behind.is_none_or(|position| delivery.position < *position) {
-                continue;
-            }
-            next.insert(delivery.partition.clone(), delivery.position + 1);
-            match Event::from_json(&delivery.value) {
-                Ok(event) if self.handles(&delivery, &event) => {
-                    items.entry(event.tenant).or_default().push(Item { delivery, event });
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    let reason = error.to_string();
-                    self.parts
-                        .store
-                        .park(&delivery, None, Verdict::Dead { reason: &reason })
-                        .await?;
-                }
-            }
-        }
+        let Batch { next, items, lost } = self.sort(deliveries).await?;
         if let [(tenant, items)] = &items.iter().collect::<Vec<_>>()[..] {
             // The usual case: the effects and the new place in one transaction.
             match self.together_in_time(**tenant, items, Some(&next)).await {
-                Ok(()) => {
-                    self.positions.extend(next);
-                    return Ok(());
-                }
+                Ok(()) => self.positions.extend(next),
                 Err(Together::Session(error)) => return Err(error),
-                Err(Together::Event) => self.singly(**tenant, items).await?,
+                Err(Together::Event(slow)) => {
+                    self.singly(**tenant, items, slow).await?;
+                    self.advance(next).await?;
+                }
             }
         } else {
             for (tenant, items) in &items {
                 match self.together_in_time(*tenant, items, None).await {
                     Ok(()) => {}
                     Err(Together::Session(error)) => return Err(error),
-                    Err(Together::Event) => self.singly(*tenant, items).await?,
+                    Err(Together::Event(slow)) => self.singly(*tenant, items, slow).await?,
+                }
+            }
+            self.advance(next).await?;
+        }
+        for (partition, records) in &lost {
+            self.tell_of_loss(partition, *records);
+        }
+        Ok(())
+    }
+
+    /// Sorts what was read by tenant. What is no event becomes a dead letter.
+    async fn sort(&self, deliveries: Vec<Delivery>) -> Result<Batch, SessionError> {
+        let Parts { store, bus, .. } = &*self.parts;
+        let mut batch = Batch::default();
+        for delivery in deliveries {
+            let Delivery { partition, position, .. } = &delivery;
+            let known = batch.next.get(partition).or(self.positions.get(partition));
+            // A bus may deliver again what it delivered before.
+            let Some(expected) = known.copied().filter(|expected| expected <= position) else {
+                continue;
+            };
+            if *position > expected && !bus.leaves_gaps() {
+                batch.lost.push((partition.clone(), position - expected));
+            }
+            batch.next.insert(partition.clone(), position + 1);
+            match Event::from_json(&delivery.value) {
+                Ok(event) if self.handles(&delivery, &event) => {
+                    batch.items.entry(event.tenant).or_default().push(Item { delivery, event });
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let reason = error.to_string();
+                    store.park(&delivery, None, Verdict::Dead { reason: &reason }).await?;
                 }
             }
         }
-        self.advance(next).await
+        Ok(batch)
+    }
+
+    /// Records were removed from the bus before this consumer came to them.
+    fn tell_of_loss(&self, Partition { topic, number }: &Partition, records: u64) {
+        let consumer = self.parts.store.consumer();
+        tracing::error!(
+            consumer,
+            topic,
+            partition = number,
+            records,
+            "events are lost to a consumer"
+        );
+        counter!("events_consumer_lost_total", "consumer" => consumer.to_owned())
+            .increment(records);
     }
 
     fn handles(&self, delivery: &Delivery, event: &Event) -> bool {
@@ -187,7 +232,7 @@ impl Session {
     ) -> Result<(), Together> {
         let together = self.together(tenant, items, next);
         let taken_up = tokio::time::timeout(self.parts.config.lease / 2, together).await;
-        taken_up.unwrap_or(Err(Together::Event))
+        taken_up.unwrap_or(Err(Together::Event(None)))
     }
 
     /// Takes events of one tenant up in one transaction, if none of them fails or has to wait.
@@ -202,15 +247,20 @@ impl Session {
         let keys: BTreeSet<_> = items.iter().map(|item| item.event.subject).collect();
         let keys: Vec<_> = keys.into_iter().collect();
         if !store.parked_keys_in_txn(&mut transaction, &keys).await?.is_empty() {
-            return Err(Together::Event);
+            return Err(Together::Event(None));
         }
         let all: Vec<_> = items.iter().map(Item::received).collect();
         let mut fresh = store.receive_in_txn(&mut transaction, &all).await?;
-        for item in items {
+        let mut done = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
             // Once, also when it was read twice.
-            if fresh.remove(&item.event.id) && self.handle(&mut transaction, item).await.is_err() {
-                return Err(Together::Event);
+            if !fresh.remove(&item.event.id) {
+                continue;
             }
+            if let Err(error) = self.handle(&mut transaction, item).await {
+                return Err(Together::Event(error.is_slow().then_some(Slow { place, error })));
+            }
+            done.push(&item.event);
         }
         if let Some(next) = next
             && !store.advance_in_txn(&mut transaction, self.member, &self.positions, next).await?
@@ -218,15 +268,22 @@ impl Session {
             return Err(Together::Session(SessionError::Lost));
         }
         transaction.commit().await?;
-        self.count(items);
+        for event in done {
+            self.parts.count(event);
+        }
         Ok(())
     }
 
     /// Takes events of one tenant up one by one. One that fails is put aside, and later ones of its
-    /// key behind it.
-    async fn singly(&self, tenant: TenantId, items: &[Item]) -> Result<(), SessionError> {
+    /// key behind it. A slow one has had its attempt: others do not wait for it twice.
+    async fn singly(
+        &self,
+        tenant: TenantId,
+        items: &[Item],
+        mut slow: Option<Slow>,
+    ) -> Result<(), SessionError> {
         let store = &self.parts.store;
-        for item in items {
+        for (place, item) in items.iter().enumerate() {
             let mut transaction = store.begin(tenant).await?;
             let parked = store.parked_keys_in_txn(&mut transaction, &[item.event.subject]).await?;
             if !parked.is_empty() {
@@ -236,16 +293,21 @@ impl Session {
             }
             let fresh =
                 !store.receive_in_txn(&mut transaction, &[item.received()]).await?.is_empty();
-            let handled = if fresh { self.handle(&mut transaction, item).await } else { Ok(()) };
-            match handled {
-                Ok(()) => transaction.commit().await?,
-                Err(error) => {
-                    drop(transaction);
-                    self.put_aside(item, &error).await?;
-                }
+            let handled = match slow.take_if(|slow| slow.place == place) {
+                Some(slow) => Err(slow.error),
+                None if fresh => self.handle(&mut transaction, item).await,
+                None => Ok(()),
+            };
+            if let Err(error) = handled {
+                drop(transaction);
+                self.put_aside(item, &error).await?;
+                continue;
+            }
+            transaction.commit().await?;
+            if fresh {
+                self.parts.count(&item.event);
             }
         }
-        self.count(items);
         Ok(())
     }
 
@@ -272,16 +334,6 @@ impl Session {
         match self.parts.handlers.find(topic, &item.event) {
             Some(handler) => handle(&self.parts.config, &**handler, transaction, &item.event).await,
             None => Ok(()),
-        }
-    }
-
-    fn count(&self, items: &[Item]) {
-        let consumer = self.parts.store.consumer().to_owned();
-        counter!("events_consumed_total", "consumer" => consumer.clone())
-            .increment(items.len() as u64);
-        let delay = histogram!("events_consumer_delay_seconds", "consumer" => consumer);
-        if let Some(last) = items.last() {
-            delay.record(age_seconds(last.event.time, Clock::system().now()));
         }
     }
 }

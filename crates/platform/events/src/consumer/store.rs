@@ -121,7 +121,22 @@ impl Store {
         lease: Duration,
     ) -> Result<Positions, Error> {
         let mut transaction = self.database.begin_worker().await?;
-        let topics: Vec<_> = topics.iter().collect();
+        let members = self.member_seen_in_txn(&mut transaction, member, lease).await?;
+        let all = topics.len() as u64 * u64::from(PARTITIONS);
+        let share = all.div_ceil(members.max(1));
+        let mine = self.lease_in_txn(&mut transaction, member, topics, lease, share).await?;
+        self.let_go_in_txn(&mut transaction, member, &mine).await?;
+        transaction.commit().await?;
+        Ok(mine)
+    }
+
+    /// Notes that a member is alive. Says how many are.
+    async fn member_seen_in_txn(
+        &self,
+        transaction: &mut Transaction,
+        member: Uuid,
+        lease: Duration,
+    ) -> Result<u64, Error> {
         let members: i64 = sqlx::query_scalar(
             "WITH seen AS (
                  INSERT INTO event_sourcing.consumer_members (consumer, member, seen_at)
@@ -135,10 +150,20 @@ impl Store {
         .bind(&self.consumer)
         .bind(member)
         .bind(lease.as_secs_f64())
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut **transaction)
         .await?;
-        let all = topics.len() as u64 * u64::from(PARTITIONS);
-        let share = all.div_ceil(members.unsigned_abs().max(1));
+        Ok(members.unsigned_abs())
+    }
+
+    /// Leases up to `share` partitions to a member: its own first, then those that nobody has.
+    async fn lease_in_txn(
+        &self,
+        transaction: &mut Transaction,
+        member: Uuid,
+        topics: &BTreeSet<String>,
+        lease: Duration,
+        share: u64,
+    ) -> Result<Positions, Error> {
         // Others are passed over while they are locked: they are being taken.
         let mine = sqlx::query(
             "WITH mine AS (
@@ -156,17 +181,14 @@ impl Store {
              RETURNING own.topic, own.partition, own.position",
         )
         .bind(&self.consumer)
-        .bind(&topics)
+        .bind(topics.iter().collect::<Vec<_>>())
         .bind(member)
         .bind(share.cast_signed())
         .bind(lease.as_secs_f64())
         .try_map(position)
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut **transaction)
         .await?;
-        let mine: Positions = mine.into_iter().collect();
-        self.let_go_in_txn(&mut transaction, member, &mine).await?;
-        transaction.commit().await?;
-        Ok(mine)
+        Ok(mine.into_iter().collect())
     }
 
     /// Lets go of all partitions of a member that stops.

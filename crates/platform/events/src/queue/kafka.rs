@@ -14,7 +14,7 @@ use storage::{Database, Transaction};
 use uuid::Uuid;
 
 use super::postgres::{Arrival, PostgresQueue};
-use super::{Job, WorkQueue};
+use super::{Job, WorkQueue, count_buried};
 use crate::bus::RECORD_BYTES_MAX;
 use crate::bus::kafka::KafkaBus;
 use crate::bus::kafka::edges::Edges;
@@ -159,6 +159,14 @@ impl WorkQueue for KafkaQueue {
     ) -> Result<Vec<(Uuid, String, String)>, BusError> {
         self.rows.buried(queue, max).await
     }
+
+    async fn retry(&self, queue: &str, id: Option<Uuid>) -> Result<u64, BusError> {
+        self.rows.retry(queue, id).await
+    }
+
+    async fn discard(&self, queue: &str, id: Option<Uuid>) -> Result<u64, BusError> {
+        self.rows.discard(queue, id).await
+    }
 }
 
 /// A reader, and where it reads next.
@@ -209,7 +217,10 @@ async fn arrive(
     PostgresQueue::arrive_in_txn(&mut transaction, store.consumer(), &new).await?;
     let advanced = store.advance_in_txn(&mut transaction, None, from, to).await?;
     debug_assert!(advanced, "the positions are locked");
-    Ok(transaction.commit().await?)
+    transaction.commit().await?;
+    let dead = new.iter().filter(|arrival| arrival.failure.is_some());
+    dead.for_each(|_| count_buried(store.consumer()));
+    Ok(())
 }
 
 /// What is written down of a delivery: the job, or a dead letter of what is none.

@@ -12,7 +12,7 @@ use storage::Transaction;
 use storage::{Database, Error};
 use uuid::Uuid;
 
-use super::{Hold, Job, WorkQueue};
+use super::{Hold, Job, WorkQueue, count_buried};
 use crate::BusError;
 
 /// Jobs as rows of the shared schema `event_sourcing`.
@@ -129,6 +129,19 @@ impl PostgresQueue {
         Ok(transaction.commit().await?)
     }
 
+    /// Does something to the dead letters of a queue: to one, or to all.
+    async fn to_dead(
+        &self,
+        statement: &'static str,
+        queue: &str,
+        id: Option<Uuid>,
+    ) -> Result<u64, Error> {
+        let mut transaction = self.database.begin_worker().await?;
+        let done = sqlx::query(statement).bind(queue).bind(id).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(done.rows_affected())
+    }
+
     async fn dead(&self, queue: &str, max: usize) -> Result<Vec<(Uuid, String, String)>, Error> {
         let mut transaction = self.database.begin_worker().await?;
         let dead = sqlx::query(
@@ -181,7 +194,9 @@ impl WorkQueue for PostgresQueue {
     async fn bury(&self, job: Job, reason: &str) -> Result<(), BusError> {
         let dead = "UPDATE event_sourcing.jobs SET status = 'DEAD', error_message = $4
                     WHERE queue = $1 AND id = $2 AND lease = $3";
-        self.settle(&job, dead, reason).await.map_err(BusError::unavailable)
+        self.settle(&job, dead, reason).await.map_err(BusError::unavailable)?;
+        count_buried(job.hold.queue());
+        Ok(())
     }
 
     async fn buried(
@@ -190,5 +205,19 @@ impl WorkQueue for PostgresQueue {
         max: usize,
     ) -> Result<Vec<(Uuid, String, String)>, BusError> {
         self.dead(queue, max).await.map_err(BusError::unavailable)
+    }
+
+    async fn retry(&self, queue: &str, id: Option<Uuid>) -> Result<u64, BusError> {
+        let again = "UPDATE event_sourcing.jobs
+                     SET status = 'READY', attempts = 0, run_at = clock_timestamp(), lease = NULL,
+                         error_message = NULL
+                     WHERE queue = $1 AND id = coalesce($2, id) AND status = 'DEAD'";
+        self.to_dead(again, queue, id).await.map_err(BusError::unavailable)
+    }
+
+    async fn discard(&self, queue: &str, id: Option<Uuid>) -> Result<u64, BusError> {
+        let gone = "DELETE FROM event_sourcing.jobs
+                    WHERE queue = $1 AND id = coalesce($2, id) AND status = 'DEAD'";
+        self.to_dead(gone, queue, id).await.map_err(BusError::unavailable)
     }
 }

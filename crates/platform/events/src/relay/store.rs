@@ -12,7 +12,7 @@ use storage::{Database, Error, Transaction};
 use uuid::Uuid;
 
 use crate::event::{Metadata, Parts};
-use crate::{Event, PARTITIONS, Record};
+use crate::{Event, PARTITIONS, Partition, Record};
 
 /// Rows removed in one statement: short enough to be in nobody's way.
 const TRIM_BATCH: i64 = 5_000;
@@ -60,8 +60,17 @@ pub(crate) struct Claim {
 pub(crate) struct Backlog {
     pub(crate) pending: f64,
     pub(crate) failed: f64,
+    /// Of the oldest that nothing of its aggregate holds back.
     pub(crate) age_seconds: f64,
     pub(crate) dead: f64,
+}
+
+/// The members of one consumer, all together.
+pub(crate) struct Group {
+    pub(crate) service: String,
+    pub(crate) consumer: String,
+    pub(crate) positions: Vec<(Partition, u64)>,
+    pub(crate) retrying: f64,
 }
 
 impl Store {
@@ -73,32 +82,10 @@ impl Store {
     /// with their first `max` events.
     pub(crate) async fn claim(&self, first: u16, lanes: u16, max: u16) -> Result<Claim, Error> {
         let mut transaction = self.database.begin_worker().await?;
-        let lanes: Vec<i16> = sqlx::query_scalar(
-            "SELECT lane FROM outbox_lanes ORDER BY (lane - $1 + $2) % $2 LIMIT $3
-             FOR UPDATE SKIP LOCKED",
-        )
-        .bind((first % PARTITIONS).cast_signed())
-        .bind(PARTITIONS.cast_signed())
-        .bind(i64::from(lanes))
-        .fetch_all(&mut *transaction)
-        .await?;
+        let lanes = lanes_lock_in_txn(&mut transaction, first, lanes).await?;
         // A statement of its own: its snapshot shows what others committed before they let go of the
-        // lanes. `held` is among the few rows of a partial index.
-        let events = sqlx::query_as(
-            "SELECT id, aggregate_id, event_type, payload, metadata, created_at, tenant_id, topic,
-                    retry_count
-             FROM outbox_events AS event
-             WHERE status = 'PENDING' AND lane = ANY($1) AND NOT EXISTS (
-                 SELECT FROM outbox_events AS held
-                 WHERE held.aggregate_id = event.aggregate_id AND held.sequence <= event.sequence
-                   AND (held.status = 'FAILED' OR (held.status = 'PENDING' AND held.retry_count > 0))
-                   AND (held.status = 'FAILED' OR held.next_attempt_at > clock_timestamp()))
-             ORDER BY sequence LIMIT $2",
-        )
-        .bind(lanes)
-        .bind(i64::from(max))
-        .fetch_all(&mut *transaction)
-        .await?;
+        // lanes.
+        let events = pending_in_txn(&mut transaction, &lanes, max).await?;
         Ok(Claim { transaction, events })
     }
 
@@ -109,8 +96,13 @@ impl Store {
             "SELECT (SELECT count(*) FROM (SELECT FROM outbox_events WHERE status = 'PENDING'
                                            LIMIT $1) AS pending)::float8,
                     (SELECT count(*) FROM outbox_events WHERE status = 'FAILED')::float8,
-                    coalesce((SELECT extract(epoch FROM now() - created_at) FROM outbox_events
-                              WHERE status = 'PENDING' ORDER BY sequence LIMIT 1), 0)::float8,
+                    coalesce((SELECT extract(epoch FROM now() - created_at)
+                              FROM outbox_events AS event
+                              WHERE status = 'PENDING' AND NOT EXISTS (
+                                  SELECT FROM outbox_events AS held
+                                  WHERE held.aggregate_id = event.aggregate_id
+                                    AND held.sequence < event.sequence AND held.status = 'FAILED')
+                              ORDER BY sequence LIMIT 1), 0)::float8,
                     (SELECT count(*) FROM parked_events WHERE status = 'DEAD')::float8",
         )
         .bind(COUNT_MAX)
@@ -122,6 +114,21 @@ impl Store {
             age_seconds: row.try_get(2)?,
             dead: row.try_get(3)?,
         })
+    }
+
+    /// Every consumer that ever ran: how far it has come, and what waits for another attempt.
+    pub(crate) async fn groups(&self) -> Result<Vec<Group>, Error> {
+        let mut connection = self.database.connection().await?;
+        let rows = sqlx::query(
+            "SELECT owner::text, consumer, array_agg(topic::text), array_agg(partition), array_agg(position),
+                    (SELECT count(*) FROM parked_events AS parked
+                     WHERE parked.owner = own.owner AND parked.consumer = own.consumer
+                       AND status = 'RETRYING')::float8
+             FROM consumer_positions AS own GROUP BY owner, consumer",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        Ok(rows.iter().map(Group::from_row).collect::<Result<_, _>>()?)
     }
 
     /// Removes what was published or taken up longer ago than it is kept, some at a time. What is in
@@ -157,6 +164,48 @@ impl Store {
         }
         Ok(())
     }
+}
+
+async fn lanes_lock_in_txn(
+    transaction: &mut Transaction,
+    first: u16,
+    lanes: u16,
+) -> Result<Vec<i16>, Error> {
+    let locked = sqlx::query_scalar(
+        "SELECT lane FROM outbox_lanes ORDER BY (lane - $1 + $2) % $2 LIMIT $3
+         FOR UPDATE SKIP LOCKED",
+    )
+    .bind((first % PARTITIONS).cast_signed())
+    .bind(PARTITIONS.cast_signed())
+    .bind(i64::from(lanes))
+    .fetch_all(&mut **transaction)
+    .await?;
+    Ok(locked)
+}
+
+/// The first events of these lanes that nothing holds back.
+async fn pending_in_txn(
+    transaction: &mut Transaction,
+    lanes: &[i16],
+    max: u16,
+) -> Result<Vec<Pending>, Error> {
+    // `held` is among the few rows of a partial index.
+    let events = sqlx::query_as(
+        "SELECT id, aggregate_id, event_type, payload, metadata, created_at, tenant_id, topic,
+                retry_count
+         FROM outbox_events AS event
+         WHERE status = 'PENDING' AND lane = ANY($1) AND NOT EXISTS (
+             SELECT FROM outbox_events AS held
+             WHERE held.aggregate_id = event.aggregate_id AND held.sequence <= event.sequence
+               AND (held.status = 'FAILED' OR (held.status = 'PENDING' AND held.retry_count > 0))
+               AND (held.status = 'FAILED' OR held.next_attempt_at > clock_timestamp()))
+         ORDER BY sequence LIMIT $2",
+    )
+    .bind(lanes)
+    .bind(i64::from(max))
+    .fetch_all(&mut **transaction)
+    .await?;
+    Ok(events)
 }
 
 impl Claim {
@@ -203,6 +252,19 @@ impl Claim {
     /// Commits, and lets go of the lanes.
     pub(crate) async fn finish(self) -> Result<(), Error> {
         Ok(self.transaction.commit().await?)
+    }
+}
+
+impl FromRow<'_, PgRow> for Group {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let (topics, numbers): (Vec<String>, Vec<i16>) = (row.try_get(2)?, row.try_get(3)?);
+        let partitions = topics.into_iter().zip(numbers);
+        let partitions =
+            partitions.map(|(topic, number)| Partition { topic, number: number.cast_unsigned() });
+        let positions: Vec<i64> = row.try_get(4)?;
+        let positions = partitions.zip(positions.into_iter().map(i64::cast_unsigned)).collect();
+        let (service, consumer) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(Self { service, consumer, positions, retrying: row.try_get(5)? })
     }
 }
 

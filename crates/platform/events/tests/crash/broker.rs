@@ -105,7 +105,7 @@ pub(crate) async fn bus(address: &str, database: &Database) -> Arc<dyn Bus> {
 
 #[cfg(feature = "kafka")]
 fn kafka(address: &str) -> Arc<dyn Bus> {
-    let config = events::KafkaConfig { brokers: address.into(), replicas: 1 };
+    let config = events::KafkaConfig { brokers: address.into(), ..events::KafkaConfig::default() };
     Arc::new(events::KafkaBus::connect(&config, KEPT).unwrap())
 }
 

@@ -159,6 +159,17 @@ impl Bus for Unruly {
         self.0.position_at(partition, time).await
     }
 
+    async fn unread_since(
+        &self,
+        from: &[(Partition, u64)],
+    ) -> Result<Option<DateTime<Utc>>, BusError> {
+        self.0.unread_since(from).await
+    }
+
+    fn leaves_gaps(&self) -> bool {
+        self.0.leaves_gaps()
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         self.0.ping().await
     }

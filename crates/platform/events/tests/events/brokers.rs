@@ -59,7 +59,7 @@ pub(crate) fn kafka() -> Broker {
         cluster.create_topic(topic, PARTITIONS.into(), 1).unwrap();
     }
     let brokers = cluster.bootstrap_servers();
-    let config = events::KafkaConfig { brokers, replicas: 1 };
+    let config = events::KafkaConfig { brokers, ..events::KafkaConfig::default() };
     let bus = events::KafkaBus::connect(&config, KEPT).unwrap();
     Broker { bus: Arc::new(bus), _server: Box::new(cluster) }
 }
@@ -83,10 +83,17 @@ impl NatsServer {
         Arc::new(self.nats_bus().await)
     }
 
+    pub(crate) fn address(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
     pub(crate) async fn nats_bus(&self) -> NatsBus {
-        let servers = format!("nats://127.0.0.1:{}", self.port);
-        let config = NatsConfig { servers, ..NatsConfig::default() };
-        let bus = NatsBus::connect(&config, KEPT).await.unwrap();
+        self.nats_bus_that_keeps(KEPT).await
+    }
+
+    pub(crate) async fn nats_bus_that_keeps(&self, kept: Duration) -> NatsBus {
+        let config = NatsConfig { servers: self.address(), ..NatsConfig::default() };
+        let bus = NatsBus::connect(&config, kept).await.unwrap();
         let started = Instant::now();
         while let Err(error) = bus.ping().await {
             assert!(started.elapsed() < Duration::from_secs(10), "nats-server: {error}");

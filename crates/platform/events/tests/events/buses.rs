@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::Utc;
-use events::{Delivery, PARTITIONS, Partition, Reader, Record};
+use events::{Bus, Delivery, PARTITIONS, Partition, Reader, Record};
 use uuid::Uuid;
 
-use crate::brokers::{self, Broker};
+use crate::brokers::{self, Broker, NatsServer};
 
 /// Longest wait for records that are there.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +40,7 @@ on_every_bus!(
     every_promised_topic_name_works,
     a_dropped_read_loses_nothing,
     a_large_record_is_carried,
+    what_is_unread_says_since_when,
 );
 
 fn record(topic: &str, key: Uuid, value: &str) -> Record {
@@ -196,4 +197,41 @@ async fn a_large_record_is_carried(broker: Broker) {
     reader.assign(&all("t")).await.unwrap();
 
     assert!(read(&mut *reader, 1).await[0].value == value);
+}
+
+async fn what_is_unread_says_since_when(broker: Broker) {
+    let key = Uuid::now_v7();
+    let partition = record("t", key, "").partition();
+    assert_eq!(broker.bus.unread_since(&all("t")).await.unwrap(), None);
+    let before = Utc::now() - Duration::from_millis(5);
+    broker.bus.append(&[record("t", key, "0")]).await.unwrap();
+    let between = Utc::now() + Duration::from_millis(5);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    broker.bus.append(&[record("t", key, "1")]).await.unwrap();
+    let mut reader = broker.bus.reader().await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+    let found = read(&mut *reader, 2).await;
+
+    let all_of_it = broker.bus.unread_since(&all("t")).await.unwrap().unwrap();
+    assert!(before < all_of_it && all_of_it < between, "{before} {all_of_it} {between}");
+    let second = [(partition.clone(), found[0].position + 1)];
+    assert!(broker.bus.unread_since(&second).await.unwrap().unwrap() > between);
+    let behind = [(partition, found[1].position + 1)];
+    assert_eq!(broker.bus.unread_since(&behind).await.unwrap(), None);
+}
+
+/// Records of topics that there are stay for as long as the setting says, also when it changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_keeps_records_for_as_long_as_it_is_set_to() {
+    let server = NatsServer::start();
+    for hours in [1, 3, 2] {
+        let kept = Duration::from_hours(hours);
+        let bus = server.nats_bus_that_keeps(kept).await;
+        bus.append(&[record("t", Uuid::now_v7(), "x")]).await.unwrap();
+
+        let client = async_nats::connect(server.address()).await.unwrap();
+        let context = async_nats::jetstream::new(client);
+        let stream = context.get_stream("malha_t").await.unwrap();
+        assert_eq!(stream.cached_info().config.max_age, kept);
+    }
 }

@@ -51,7 +51,8 @@ impl Way {
     }
 
     fn bus(&self) -> Arc<KafkaBus> {
-        let config = KafkaConfig { brokers: self.cluster.bootstrap_servers(), replicas: 1 };
+        let config =
+            KafkaConfig { brokers: self.cluster.bootstrap_servers(), ..KafkaConfig::default() };
         Arc::new(KafkaBus::connect(&config, Duration::from_hours(1)).unwrap())
     }
 

@@ -62,6 +62,13 @@ impl Bus for Faulty {
         self.bus.position_at(partition, time).await
     }
 
+    async fn unread_since(
+        &self,
+        from: &[(Partition, u64)],
+    ) -> Result<Option<DateTime<Utc>>, BusError> {
+        self.bus.unread_since(from).await
+    }
+
     async fn ping(&self) -> Result<(), BusError> {
         if self.away.load(Ordering::Relaxed) { Err(unavailable()) } else { self.bus.ping().await }
     }

@@ -7,6 +7,10 @@ mod buses;
 mod carried;
 mod delivery;
 mod faults;
+#[cfg(feature = "kafka")]
+mod gate;
 mod queues;
 mod relaying;
+#[cfg(feature = "kafka")]
+mod secured;
 mod world;

@@ -1,10 +1,12 @@
 //! What every work queue does, asked of each of them.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use events::{NatsQueue, PostgresQueue, WorkQueue};
+use events::{BusError, NatsQueue, PostgresQueue, WorkQueue};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use storage::Database;
 use testkit::Testkit;
 use uuid::Uuid;
@@ -48,8 +50,12 @@ on_every_queue!(
     a_job_that_failed_comes_again_after_its_delay,
     a_job_of_a_worker_that_died_comes_to_another,
     a_job_that_is_given_up_is_kept_with_its_reason,
+    a_job_that_was_given_up_is_done_after_all,
+    jobs_that_were_given_up_are_removed,
     a_job_is_not_taken_before_its_time,
     a_job_that_is_pushed_twice_is_done_once,
+    each_taker_has_a_lease_of_its_own,
+    a_due_job_does_not_wait_behind_delayed_ones,
 );
 
 async fn postgres_queue() -> (Arc<dyn WorkQueue>, Box<dyn Any>) {
@@ -139,6 +145,58 @@ async fn a_job_that_is_given_up_is_kept_with_its_reason(queue: Arc<dyn WorkQueue
     assert!(queue.take(QUEUE, 10, LEASE).await.unwrap().is_empty());
 }
 
+/// Takes the next job, and gives it up.
+async fn bury(queue: &Arc<dyn WorkQueue>, reason: &str) -> Uuid {
+    let job = take(queue).await;
+    let id = job.id;
+    queue.bury(job, reason).await.unwrap();
+    id
+}
+
+async fn a_job_that_was_given_up_is_done_after_all(queue: Arc<dyn WorkQueue>) {
+    let id = push(&queue, "a").await;
+    push(&queue, "b").await;
+    for _ in 0..2 {
+        bury(&queue, "nobody can do this").await;
+    }
+
+    assert_eq!(queue.retry(QUEUE, Some(Uuid::now_v7())).await.unwrap(), 0);
+    assert_eq!(queue.retry(QUEUE, Some(id)).await.unwrap(), 1);
+    // Given up again it is a dead letter again, however soon.
+    assert_eq!(bury(&queue, "nor now").await, id);
+    let buried = queue.buried(QUEUE, 10).await.unwrap();
+    assert!(buried.contains(&(id, "a".to_owned(), "nor now".to_owned())), "{buried:?}");
+    assert_eq!(buried.len(), 2);
+    assert_eq!(queue.retry(QUEUE, None).await.unwrap(), 2);
+
+    let mut bodies = BTreeSet::new();
+    for _ in 0..2 {
+        let job = take(&queue).await;
+        assert_eq!(job.attempts, 1);
+        bodies.insert(job.body.clone());
+        queue.ack(job).await.unwrap();
+    }
+    assert_eq!(bodies, ["a", "b"].map(str::to_owned).into());
+    assert!(queue.buried(QUEUE, 10).await.unwrap().is_empty());
+    assert!(queue.take(QUEUE, 10, LEASE).await.unwrap().is_empty());
+}
+
+async fn jobs_that_were_given_up_are_removed(queue: Arc<dyn WorkQueue>) {
+    let ids = [push(&queue, "a").await, push(&queue, "b").await, push(&queue, "c").await];
+    let live = push(&queue, "d").await;
+    for _ in ids {
+        bury(&queue, "nobody can do this").await;
+    }
+
+    assert_eq!(queue.discard(QUEUE, Some(ids[1])).await.unwrap(), 1);
+    assert_eq!(queue.discard(QUEUE, Some(ids[1])).await.unwrap(), 0);
+    assert_eq!(queue.buried(QUEUE, 10).await.unwrap().len(), 2);
+    assert_eq!(queue.discard(QUEUE, None).await.unwrap(), 2);
+
+    assert!(queue.buried(QUEUE, 10).await.unwrap().is_empty());
+    assert_eq!(take(&queue).await.id, live, "it was not given up");
+}
+
 async fn a_job_is_not_taken_before_its_time(queue: Arc<dyn WorkQueue>) {
     let delay = Duration::from_millis(700);
     let pushed = Instant::now();
@@ -156,4 +214,92 @@ async fn a_job_that_is_pushed_twice_is_done_once(queue: Arc<dyn WorkQueue>) {
     let job = take(&queue).await;
     queue.ack(job).await.unwrap();
     assert!(queue.take(QUEUE, 10, LEASE).await.unwrap().is_empty());
+}
+
+async fn each_taker_has_a_lease_of_its_own(queue: Arc<dyn WorkQueue>) {
+    let mut short = BTreeSet::new();
+    for (body, lease) in [("a", LEASE), ("b", LEASE * 10), ("c", LEASE)] {
+        let id = push(&queue, body).await;
+        let taken = queue.take(QUEUE, 1, lease).await.unwrap();
+        assert_eq!(taken[0].id, id);
+        short.extend((lease == LEASE).then_some(id));
+    }
+
+    let again = BTreeSet::from([take(&queue).await.id, take(&queue).await.id]);
+
+    assert_eq!(again, short);
+    assert!(queue.take(QUEUE, 10, LEASE).await.unwrap().is_empty());
+}
+
+async fn a_due_job_does_not_wait_behind_delayed_ones(queue: Arc<dyn WorkQueue>) {
+    // More than servers of NATS keep track of by themselves, and than we once let them.
+    let (delayed, later) = (10_500, Duration::from_hours(1));
+    let pushes = (0..delayed).map(|_| queue.push(QUEUE, Uuid::now_v7(), "later", later));
+    stream::iter(pushes).buffer_unordered(64).try_collect::<()>().await.unwrap();
+    assert!(queue.take(QUEUE, 500, LEASE).await.unwrap().is_empty());
+
+    let id = push(&queue, "now").await;
+
+    assert_eq!(take(&queue).await.id, id);
+}
+
+/// The role `events` works off no queue, and yet settles what became of every service's.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_has_the_jobs_of_a_service_done_after_all() {
+    let kit = Testkit::start().await;
+    let storage = kit.storage(&["webhooks"]).await;
+    let queue: Arc<dyn WorkQueue> =
+        Arc::new(PostgresQueue::new(Database::open("webhooks", &storage)));
+    let ids = [push(&queue, "a").await, push(&queue, "b").await];
+    for _ in ids {
+        bury(&queue, "nobody can do this").await;
+    }
+
+    let operator = Database::open("events", &storage);
+    let operator = events::Config::default().queues(&operator).await.unwrap();
+    assert_eq!(operator.buried(QUEUE, 10).await.unwrap().len(), 2);
+    assert_eq!(operator.discard(QUEUE, Some(ids[0])).await.unwrap(), 1);
+    assert_eq!(operator.retry(QUEUE, None).await.unwrap(), 1);
+
+    assert_eq!(take(&queue).await.id, ids[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_is_asked_for_a_stream_once() {
+    let server = NatsServer::start();
+    let queue: Arc<dyn WorkQueue> = Arc::new(NatsQueue::beside(&server.nats_bus().await));
+    let listener = async_nats::connect(server.address()).await.unwrap();
+    let mut asked = listener.subscribe("$JS.API.STREAM.>").await.unwrap();
+    listener.flush().await.unwrap();
+
+    for _ in 0..3 {
+        push(&queue, "a").await;
+        queue.take(QUEUE, 1, LEASE).await.unwrap();
+    }
+
+    listener.flush().await.unwrap();
+    let mut subjects = Vec::new();
+    while let Some(Some(message)) = asked.next().now_or_never() {
+        subjects.push(message.subject.to_string());
+    }
+    let stream = "malha_queue_webhooks_send";
+    assert_eq!(subjects, ["UPDATE", "CREATE"].map(|ask| format!("$JS.API.STREAM.{ask}.{stream}")));
+}
+
+/// Streams and consumers that somebody removed are made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_of_nats_that_is_gone_comes_back() {
+    let server = NatsServer::start();
+    let bus = server.nats_bus().await;
+    let queue: Arc<dyn WorkQueue> = Arc::new(NatsQueue::beside(&bus));
+    push(&queue, "a").await;
+    take(&queue).await;
+    let context = async_nats::jetstream::new(async_nats::connect(server.address()).await.unwrap());
+    context.delete_stream("malha_queue_webhooks_send").await.unwrap();
+
+    let lost = queue.push(QUEUE, Uuid::now_v7(), "b", Duration::ZERO).await;
+    assert!(matches!(lost, Err(BusError::Unavailable(_))), "{lost:?}");
+
+    let id = push(&queue, "c").await;
+    assert_eq!(take(&queue).await.id, id);
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use auth::TenantId;
-use events::{Bus, ConsumerConfig, Operator, Outbox, Relay, RelayConfig};
+use contracts::payments::v1::PaymentProcessed;
+use events::{Bus, ConsumerConfig, Event, Operator, Outbox, Relay, RelayConfig};
+use metrics_exporter_prometheus::PrometheusBuilder;
 use uuid::Uuid;
 
 use crate::faults::Faulty;
@@ -93,6 +95,58 @@ async fn the_sixth_failure_is_writable_and_the_event_holds_back_its_own_aggregat
     assert_eq!(operator.redrive(None).await.unwrap(), 1);
     drain(&relay).await;
     assert_eq!(world.count(PUBLISHED).await, 4);
+}
+
+/// One that will never be taken can be left out. What it holds back does not count as late: that is
+/// told of a relay or bus that is away.
+#[tokio::test]
+async fn an_event_that_was_given_up_can_be_skipped_and_makes_nothing_late() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _measuring = metrics::set_default_local_recorder(&recorder);
+    let world = World::start().await;
+    let bus = Faulty::new(Arc::clone(&world.bus));
+    let config = RelayConfig { retry_first: Duration::from_millis(1), ..quick() };
+    let relay = Relay::new(world.relay.clone(), Arc::clone(&bus) as Arc<dyn Bus>, config);
+    let key = Uuid::now_v7();
+    let events = world.publish(&[key, key]).await;
+    bus.refused.lock().push(events[0].id);
+    while world.count(FAILED).await == 0 {
+        drain(&relay).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    let _ = tokio::time::timeout(Duration::from_millis(500), relay.run()).await;
+    let metrics = recorder.handle().render();
+    assert!(metrics.contains("events_outbox_pending 1\n"), "{metrics}");
+    assert!(metrics.contains("events_outbox_age_seconds 0\n"), "{metrics}");
+
+    let operator = Operator::new(world.relay.clone(), Arc::clone(&bus) as Arc<dyn Bus>);
+    assert_eq!(operator.skip(events[1].id).await.unwrap(), None, "it was not given up");
+    let data = operator.skip(events[0].id).await.unwrap().unwrap();
+    assert!(data.contains(&key.to_string()), "{data}");
+    drain(&relay).await;
+    assert_eq!((world.count(FAILED).await, world.count(PUBLISHED).await), (0, 1));
+}
+
+/// Refused while whoever tells it can still do something else; what is taken fits on every bus.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_no_bus_might_carry_is_refused_at_once() {
+    let world = World::start().await;
+    let outbox = Outbox::new(&world.producer);
+    let event = |bytes: usize| {
+        let payment_id = Uuid::now_v7().to_string();
+        let message =
+            PaymentProcessed { payment_id, reason: "x".repeat(bytes), ..Default::default() };
+        Event::new(TenantId::DEFAULT, clock::Clock::system().now(), &message).unwrap()
+    };
+    let mut transaction = world.producer.begin(TenantId::DEFAULT).await.unwrap();
+    let refused = outbox.publish(&mut transaction, &[event(512 << 10)]).await.unwrap_err();
+    let reason = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(reason.contains("payments.processed") && reason.contains("524288"), "{reason}");
+
+    outbox.publish(&mut transaction, &[event(511 << 10)]).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(drain(&world.relay()).await, 1);
 }
 
 /// Row 31: polling without SKIP LOCKED makes relays wait for each other. Two at once move every

@@ -1,6 +1,6 @@
 //! A service that tells, one that listens, and the relay between them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,7 @@ use events::{
     Builder, Bus, Consumer, ConsumerConfig, Event, Handler, HandlerError, Outbox, PostgresBus,
     Relay, RelayConfig,
 };
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use parking_lot::Mutex;
 use sqlx::Row;
 use storage::{Database, Transaction};
@@ -50,12 +51,16 @@ impl World {
 
     /// Publishes one event for each key, in one transaction.
     pub(crate) async fn publish(&self, keys: &[Uuid]) -> Vec<Event> {
-        let outbox = Outbox::new(&self.producer);
         let events: Vec<_> = keys.iter().map(|key| processed(*key)).collect();
-        let mut transaction = self.producer.begin(TenantId::DEFAULT).await.unwrap();
-        outbox.publish(&mut transaction, &events).await.unwrap();
-        transaction.commit().await.unwrap();
+        self.publish_all(&events).await;
         events
+    }
+
+    pub(crate) async fn publish_all(&self, events: &[Event]) {
+        let outbox = Outbox::new(&self.producer);
+        let mut transaction = self.producer.begin(TenantId::DEFAULT).await.unwrap();
+        outbox.publish(&mut transaction, events).await.unwrap();
+        transaction.commit().await.unwrap();
     }
 
     /// The effects in the order in which they were made.
@@ -80,6 +85,24 @@ impl World {
         let mut transaction = self.relay.begin_worker().await.unwrap();
         sqlx::query(question).fetch_one(&mut *transaction).await.unwrap().get(0)
     }
+}
+
+/// The metrics of all tests of this process: each looks at consumers whose names are its own.
+static METRICS: LazyLock<PrometheusHandle> =
+    LazyLock::new(|| PrometheusBuilder::new().install_recorder().unwrap());
+
+/// Has metrics kept from now on.
+pub(crate) fn measure() {
+    LazyLock::force(&METRICS);
+}
+
+/// The value of a metric of a consumer, if it has one.
+pub(crate) fn metric(name: &str, consumer: &str) -> Option<f64> {
+    let (of_name, of_consumer) = (format!("{name}{{"), format!("consumer=\"{consumer}\""));
+    let rendered = METRICS.render();
+    let line =
+        rendered.lines().find(|line| line.starts_with(&of_name) && line.contains(&of_consumer))?;
+    line.rsplit(' ').next()?.parse().ok()
 }
 
 pub(crate) fn quick() -> RelayConfig {

@@ -5,6 +5,7 @@ mod cards;
 mod house;
 mod operators;
 mod random;
+mod retention;
 mod starting;
 mod versions;
 mod waiting;

@@ -69,7 +69,8 @@ impl World {
         let database = Database::open("notifications", &self.storage);
         let bus: Arc<dyn Bus> = Arc::new(PostgresBus::new(database.clone()));
         let (config, clock) = (self.config.clone(), self.kit.clock());
-        notifications::start(config, &mesh, database, bus, clock).await.unwrap()
+        let kept = Duration::from_hours(7 * 24);
+        notifications::start(config, &mesh, database, bus, kept, clock).await.unwrap()
     }
 
     pub(crate) async fn stop(&self) {

@@ -86,12 +86,21 @@ impl Store {
     /// The first parked event of each key whose time has come, up to `max`.
     pub(crate) async fn parked_due(&self, max: i64) -> Result<Vec<Parked>, Error> {
         let mut transaction = self.database.begin_worker().await?;
+        // From key to key along the index: what waits behind the first of a key is not looked at.
         let due = sqlx::query_as(
-            "SELECT * FROM (
-                 SELECT DISTINCT ON (key) * FROM event_sourcing.parked_events
-                 WHERE owner = current_user AND consumer = $1 AND status = 'RETRYING'
-                 ORDER BY key, sequence
-             ) AS head
+            "WITH RECURSIVE head AS (
+                 (SELECT * FROM event_sourcing.parked_events
+                  WHERE owner = current_user AND consumer = $1 AND status = 'RETRYING'
+                  ORDER BY key, sequence LIMIT 1)
+                 UNION ALL
+                 SELECT next.* FROM head CROSS JOIN LATERAL (
+                     SELECT * FROM event_sourcing.parked_events
+                     WHERE owner = current_user AND consumer = $1 AND status = 'RETRYING'
+                       AND key > head.key
+                     ORDER BY key, sequence LIMIT 1
+                 ) AS next
+             )
+             SELECT * FROM head
              WHERE next_attempt_at <= clock_timestamp() ORDER BY next_attempt_at LIMIT $2",
         )
         .bind(&self.consumer)
