@@ -5,6 +5,7 @@
 //! measured in turn, and the middle one of three rounds counts.
 
 mod backend;
+mod bare;
 mod envoy;
 mod idle;
 mod load;
@@ -21,9 +22,10 @@ use crate::measure;
 use crate::report::Row;
 use load::{Measured, Requests};
 use material::Material;
-use peer::{Gateway, ONE, TWO};
+use peer::{Cores, Gateway, ONE, TWO};
 
 pub(crate) use backend::serve as serve_backend;
+pub(crate) use bare::{serve_backend as serve_bare_backend, serve_floor};
 
 const PEER: &str = "Envoy with token cache";
 
@@ -37,10 +39,14 @@ const IDLE: usize = 1_000;
 pub(crate) async fn run(seconds: u32) -> Result<Vec<Row>> {
     let folder = measure::folder()?;
     let material = Material::make(folder.path())?;
-    let backend = backend::start(folder.path()).await?;
+    let mut backend = backend::start("gateway-backend", folder.path()).await?;
     let mut rows = one_core(folder.path(), &material, seconds).await?;
     rows.extend(two_cores(folder.path(), &material, seconds).await?);
-    drop(backend);
+    backend.kill().await?;
+    let mut backend = backend::start("gateway-bare-backend", folder.path()).await?;
+    rows.extend(speedup(folder.path(), &material, seconds).await?);
+    backend.kill().await?;
+    rows.push(floor(&material, seconds).await?);
     rows.extend(transcode::run()?);
     Ok(rows)
 }
@@ -63,8 +69,6 @@ async fn one_core(folder: &Path, material: &Material, seconds: u32) -> Result<Ve
     ours.stop().await?;
     theirs.stop().await?;
 
-    let row = |metric, value, unit| Row::alone("gateway", metric, value, unit);
-    let beside = |metric, unit, ours, theirs| row(metric, ours, unit).beside(PEER, theirs);
     Ok(vec![
         beside("get_rps", "1/s", get.ours.per_second, get.peer.per_second),
         beside("get_cpu_us", "us", get.ours.cpu_us, get.peer.cpu_us),
@@ -72,7 +76,7 @@ async fn one_core(folder: &Path, material: &Material, seconds: u32) -> Result<Ve
         beside("post_cpu_us", "us", post.ours.cpu_us, post.peer.cpu_us),
         beside("fresh_token_rps", "1/s", fresh.ours.per_second, fresh.peer.per_second),
         beside("fresh_token_cpu_us", "us", fresh.ours.cpu_us, fresh.peer.cpu_us),
-        row("offered_rps", offered, "1/s"),
+        Row::alone("gateway", "offered_rps", offered, "1/s"),
         beside("get_p50_ms", "ms", steady.p50_ms, peer_steady.p50_ms),
         beside("get_p99_ms", "ms", steady.p99_ms, peer_steady.p99_ms),
         beside("base_rss_mb", "MB", idle.base, peer_idle.base),
@@ -83,15 +87,45 @@ async fn one_core(folder: &Path, material: &Material, seconds: u32) -> Result<Ve
 
 /// Both on two cores; the load and the service share the others.
 async fn two_cores(folder: &Path, material: &Material, seconds: u32) -> Result<Vec<Row>> {
-    let ours = malha::start(folder, material, TWO).await?;
-    let theirs = envoy::start(folder, material, TWO).await?;
-    let get = in_turn(&ours, &theirs, &material.get(), seconds).await?;
-    let row =
-        |metric, unit, ours, theirs| Row::alone("gateway", metric, ours, unit).beside(PEER, theirs);
+    let get = gets(folder, material, TWO, seconds).await?;
     Ok(vec![
-        row("two_core_get_rps", "1/s", get.ours.per_second, get.peer.per_second),
-        row("two_core_get_cpu_us", "us", get.ours.cpu_us, get.peer.cpu_us),
+        beside("two_core_get_rps", "1/s", get.ours.per_second, get.peer.per_second),
+        beside("two_core_get_cpu_us", "us", get.ours.cpu_us, get.peer.cpu_us),
     ])
+}
+
+/// How much two cores do of what one does, before a service that leaves its cores to the load.
+async fn speedup(folder: &Path, material: &Material, seconds: u32) -> Result<Vec<Row>> {
+    let one = gets(folder, material, ONE, seconds).await?;
+    let two = gets(folder, material, TWO, seconds).await?;
+    let ratio = |one: Measured, two: Measured| two.per_second / one.per_second;
+    Ok(vec![
+        beside("bare_one_core_rps", "1/s", one.ours.per_second, one.peer.per_second),
+        beside("bare_two_core_rps", "1/s", two.ours.per_second, two.peer.per_second),
+        beside("two_core_speedup", "x", ratio(one.ours, two.ours), ratio(one.peer, two.peer)),
+    ])
+}
+
+/// What both come to on some cores.
+async fn gets(folder: &Path, material: &Material, cores: Cores, seconds: u32) -> Result<Compared> {
+    let ours = malha::start(folder, material, cores).await?;
+    let theirs = envoy::start(folder, material, cores).await?;
+    let compared = in_turn(&ours, &theirs, &material.get(), seconds).await?;
+    ours.stop().await?;
+    theirs.stop().await?;
+    Ok(compared)
+}
+
+/// What hyper alone takes for a request: no gateway that is built on it can take less.
+async fn floor(material: &Material, seconds: u32) -> Result<Row> {
+    let bare = bare::start(ONE).await?;
+    let measured = load::closed(&bare, &material.get(), seconds).await?;
+    bare.stop().await?;
+    Ok(Row::alone("gateway", "bare_server_cpu_us", measured.cpu_us, "us"))
+}
+
+fn beside(metric: &'static str, unit: &'static str, ours: f64, theirs: f64) -> Row {
+    Row::alone("gateway", metric, ours, unit).beside(PEER, theirs)
 }
 
 /// What both came to.

@@ -58,6 +58,12 @@ enum Benchmark {
     /// The service behind both.
     #[value(hide = true)]
     GatewayBackend,
+    /// One that costs little.
+    #[value(hide = true)]
+    GatewayBareBackend,
+    /// A server that is no gateway.
+    #[value(hide = true)]
+    GatewayFloor,
     /// Transfers, reads, memory, disk and restarts of the ledger, beside PostgreSQL.
     Ledger,
     /// Who reads from it.
@@ -77,6 +83,10 @@ async fn main() -> Result<()> {
         Benchmark::Events => events::run(cli.seconds, cli.quick).await?,
         Benchmark::Gateway => gateway::run(cli.seconds).await?,
         Benchmark::GatewayBackend => return gateway::serve_backend(&cli.folder).await,
+        Benchmark::GatewayBareBackend => return gateway::serve_bare_backend(&cli.folder).await,
+        Benchmark::GatewayFloor => {
+            return tokio::task::spawn_blocking(gateway::serve_floor).await?;
+        }
         Benchmark::Ledger => ledger::run(cli.seconds, cli.quick, &cli.ledger).await?,
         Benchmark::LedgerReader => return ledger::read::run(&cli.reading),
     };

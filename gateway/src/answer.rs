@@ -88,6 +88,14 @@ pub(crate) fn whole(status: StatusCode, content_type: &'static str, body: Bytes)
     answer
 }
 
+/// The frames of a body that is there already.
+pub(crate) fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Frame<Bytes>> {
+    std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then(|| Frame::data(piece))
+    })
+}
+
 /// An answer whose body comes as a stream of frames.
 pub(crate) fn flow(content_type: HeaderValue, frames: Frames) -> Answer {
     let mut answer = Response::new(AnswerBody::Flow(frames));

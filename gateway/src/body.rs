@@ -33,13 +33,13 @@ where
     }
     let Some(encoding) = headers.get(CONTENT_ENCODING).filter(|coding| *coding != "identity")
     else {
-        return collect(body, limits).await;
+        return collect(body, bytes_max, limits).await;
     };
     let coding = encoding.to_str().ok().and_then(Coding::named).ok_or_else(|| {
         let detail = "the body may be compressed with gzip, br or zstd";
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_ENCODING", detail)
     })?;
-    let compressed = collect(body, limits).await?;
+    let compressed = collect(body, bytes_max, limits).await?;
     coding.decode(compressed, bytes_max).await.map_err(|fault| match fault {
         Undecodable::TooLarge => too_large(bytes_max),
         Undecodable::Broken => {
@@ -49,11 +49,15 @@ where
     })
 }
 
-async fn collect<B>(mut body: B, limits: &Limits) -> Result<Bytes, Problem>
+/// Reads a body of at most `bytes_max` bytes within the limits of time and rate, as it is.
+pub(crate) async fn collect<B>(
+    mut body: B,
+    bytes_max: usize,
+    limits: &Limits,
+) -> Result<Bytes, Problem>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let bytes_max = limits.body_bytes_max as usize;
     let started = Instant::now();
     let mut first = Bytes::new();
     // Most bodies come in one piece, which need not be copied.

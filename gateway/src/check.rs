@@ -14,6 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::StartError;
 use crate::config::Config;
+use crate::log;
 use crate::serve::tls::{CertificateError, Tls, read};
 
 /// Checks the settings of a gateway without a mesh. Contracts are not looked at.
@@ -21,6 +22,8 @@ pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
     if config.https.is_none() && config.http.is_none() {
         return Err(StartError::NoListener);
     }
+    config.validate()?;
+    log::check(&config.access_log).map_err(StartError::AccessLog)?;
     certificates(config)?;
     let clock = Clock::system();
     Verifier::new(&config.issuers, None, clock)?.check_files().await?;

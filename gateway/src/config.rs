@@ -1,6 +1,7 @@
 //! Settings of the edge.
 
 mod network;
+mod validate;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use crate::policy::Rule;
 use crate::source::Contracts;
 
 pub use network::{Network, NetworkError};
+pub use validate::SettingError;
 
 /// Settings of the gateway.
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
@@ -159,7 +161,8 @@ pub struct AccessLog {
     /// Share of the requests that `sampled` logs, from 0 to 1; those that fail (status 500 and
     /// above) are logged always. Default: 0.01.
     pub ratio: f64,
-    /// File to which lines are added. Default: absent, standard output.
+    /// File to which lines are added; made anew when it was moved away, as whoever rotates logs does.
+    /// Default: absent, standard output.
     pub file: Option<PathBuf>,
 }
 
@@ -215,7 +218,7 @@ pub struct Limits {
     pub streams_max: NonZeroU32,
     /// Bytes of all headers of a request, at least 8192. Default: 16 KiB.
     pub header_bytes_max: u32,
-    /// Header lines of a request. Default: 64.
+    /// Header lines of a request, at least 16. Default: 64.
     pub headers_max: u32,
     /// Bytes of a request body, decompressed, and of one message of a stream. Default: 1 MiB.
     pub body_bytes_max: u32,
@@ -245,7 +248,7 @@ pub struct Limits {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub send_timeout: Duration,
-    /// Time for a whole request; what the method's contract says comes first. Default: 30 s.
+    /// Longest time of a call of one message each way, however long its policy allows. Default: 30 s.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub request_timeout: Duration,

@@ -5,8 +5,10 @@ use std::sync::LazyLock;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD,
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LANGUAGE,
+    CONTENT_SECURITY_POLICY, HOST, LAST_MODIFIED, LINK, LOCATION, ORIGIN,
+    STRICT_TRANSPORT_SECURITY, VARY,
 };
 use http::request::Parts;
 use http::uri::Authority;
@@ -16,6 +18,18 @@ use crate::problem::Problem;
 
 /// Says that an answer repeats the one that the same idempotency key got before.
 pub(crate) const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("x-idempotent-replay");
+
+/// What of an upstream's metadata clients of REST are told: headers that HTTP has for the answer
+/// itself. All else is between the edge and its services.
+pub(crate) const TOLD: [HeaderName; 5] =
+    [CONTENT_DISPOSITION, CONTENT_LANGUAGE, LAST_MODIFIED, LINK, LOCATION];
+
+/// Adds to an answer what its upstream says of it.
+pub(crate) fn tell(metadata: &HeaderMap, answer: &mut HeaderMap) {
+    for (name, value) in metadata.iter().filter(|(name, _)| TOLD.contains(name)) {
+        answer.append(name.clone(), value.clone());
+    }
+}
 
 /// Headers of the class that Helmet sets. An answer that sets one itself keeps its own.
 static SECURITY: LazyLock<HeaderMap> = LazyLock::new(|| {
@@ -103,28 +117,39 @@ impl Cors<'_> {
         answer.append(VARY, HeaderValue::from_static("origin"));
         if let Some(origin) = self.admitted(request) {
             answer.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-            let exposed = "x-correlation-id, x-idempotent-replay, retry-after, etag, ratelimit, \
+            let exposed = "location, link, content-disposition, x-correlation-id, x-idempotent-replay, retry-after, etag, ratelimit, \
                            ratelimit-policy, ratelimit-limit, ratelimit-remaining, \
                            ratelimit-reset, grpc-status, grpc-message, grpc-status-details-bin";
             answer.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(exposed));
         }
     }
 
-    /// Adds to the answer of a preflight what the later request may be.
+    /// Adds to the answer of a preflight what the later request may be: with the headers that every
+    /// method understands, and those that pass on to the service.
     pub(crate) fn answer_preflight(
         self,
         request: &HeaderMap,
         methods: HeaderValue,
+        passes: impl Fn(&HeaderName) -> bool,
         answer: &mut HeaderMap,
     ) {
         if self.admitted(request).is_none() {
             return;
         }
-        let headers = "authorization, content-type, content-encoding, idempotency-key, \
-                       if-none-match, traceparent, x-canary, x-correlation-id, x-grpc-web, \
-                       x-user-agent, grpc-timeout";
+        let mut headers = "authorization, content-type, content-encoding, idempotency-key, \
+                           if-match, if-none-match, traceparent, x-canary, x-correlation-id, \
+                           x-grpc-web, x-user-agent, grpc-timeout"
+            .to_owned();
+        let asked = request.get_all(ACCESS_CONTROL_REQUEST_HEADERS).iter();
+        let asked = asked.filter_map(|names| names.to_str().ok()).flat_map(|it| it.split(','));
+        let asked = asked.filter_map(|name| name.trim().parse::<HeaderName>().ok());
+        for name in asked.filter(passes) {
+            headers.extend([", ", name.as_str()]);
+        }
         answer.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
-        answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(headers));
+        if let Ok(headers) = HeaderValue::try_from(headers) {
+            answer.insert(ACCESS_CONTROL_ALLOW_HEADERS, headers);
+        }
         answer.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
 

@@ -26,6 +26,7 @@ mod pages;
 mod policy;
 mod preview;
 mod problem;
+mod reload;
 mod serve;
 mod site;
 mod source;
@@ -41,6 +42,7 @@ use auth::{KeySource, Verifier};
 use clock::Clock;
 use mesh::Mesh;
 use storage::Database;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use upstream::Upstreams;
 
@@ -48,10 +50,11 @@ pub use ::limits::{AnswerStore, IdempotencyConfig, RateConfig, RedisConfig, Wind
 pub use auth::IssuerConfig;
 pub use config::{
     AccessLog, ClientCertificates, Compression, Config, ErrorForm, Limits, Logged, Network,
-    NetworkError, Streams, Tls,
+    NetworkError, SettingError, Streams, Tls,
 };
 pub use policy::{Access, Policy, Rule};
 pub use preview::Preview;
+pub use reload::Reloader;
 pub use serve::tls::CertificateError;
 pub use site::{RouteError, SiteError};
 pub use source::{ContractError, Contracts, ReflectionError};
@@ -75,8 +78,11 @@ pub enum StartError {
     /// Neither `gateway.https` nor `gateway.http` is set.
     #[error("gateway.https or gateway.http must be set")]
     NoListener,
+    /// A setting would break what it is about.
+    #[error("gateway.{0}")]
+    Setting(#[from] SettingError),
     /// The access log cannot be opened.
-    #[error("gateway.access_log: {0}")]
+    #[error("gateway.access_log.file: {0}")]
     AccessLog(io::Error),
     /// The rate limits or the keys of requests cannot be kept.
     #[error("gateway.{0}")]
@@ -108,6 +114,8 @@ pub struct Gateway {
     tls: Option<Arc<serve::tls::Tls>>,
     edge: Arc<Edge>,
     contracts: Follower,
+    reloader: Reloader,
+    orders: mpsc::Receiver<reload::Order>,
 }
 
 impl Gateway {
@@ -121,6 +129,7 @@ impl Gateway {
         mesh: Option<&Mesh>,
         clock: Clock,
     ) -> Result<Self, StartError> {
+        config.validate()?;
         let (mut https, mut tls) = (None, None);
         if let Some(address) = config.https {
             let loaded = Arc::new(serve::tls::Tls::load(&config.tls)?);
@@ -136,8 +145,9 @@ impl Gateway {
         }
         let mut contracts = Follower::of(&config)?;
         let sites = Arc::new(ArcSwap::from_pointee(contracts.first().await?));
+        let (reloader, orders) = Reloader::new(&config);
         let edge = Arc::new(edge(config, sites, mesh, clock).await?);
-        Ok(Self { https, http, tls, edge, contracts })
+        Ok(Self { https, http, tls, edge, contracts, reloader, orders })
     }
 
     /// Where HTTPS is listened for.
@@ -150,11 +160,16 @@ impl Gateway {
         self.http.as_ref().and_then(|listener| listener.address().ok())
     }
 
+    /// What gives it other settings while it serves.
+    pub fn reloader(&self) -> Reloader {
+        self.reloader.clone()
+    }
+
     /// Answers requests until `stop`, then lets those that are open end.
     pub async fn serve(self, stop: CancellationToken) {
         let sites = Arc::clone(&self.edge.sites);
         let mut beside = tokio::task::JoinSet::new();
-        beside.spawn(self.contracts.follow(sites));
+        beside.spawn(self.contracts.follow(sites, self.edge.upstreams.clone(), self.orders));
         if let Some(tls) = self.tls {
             beside.spawn(tls.keep_fresh());
         }

@@ -1,12 +1,15 @@
 //! The access log: a line of JSON for each request, on standard output or in a file.
 //!
 //! Lines are gathered by each worker and written by one thread, so that a slow reader keeps no
-//! request waiting; when it is too slow, lines are lost and counted.
+//! request waiting; when it is too slow or cannot write, lines are lost and counted. A file that was
+//! moved away is opened anew.
 
 use std::cell::RefCell;
-use std::fs::OpenOptions;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,19 +83,76 @@ impl AccessLog {
     }
 }
 
+/// Whether the log could be opened, as far as can be seen without making its file.
+pub(crate) fn check(config: &config::AccessLog) -> io::Result<()> {
+    match &config.file {
+        Some(file) if file.exists() => OpenOptions::new().append(true).open(file).map(|_| ()),
+        Some(file) => {
+            fs::metadata(file.parent().filter(|it| *it != "").unwrap_or(".".as_ref())).map(|_| ())
+        }
+        None => Ok(()),
+    }
+}
+
 fn spawn_writer(config: &config::AccessLog) -> io::Result<SyncSender<Vec<u8>>> {
-    let mut out: Box<dyn Write + Send> = match &config.file {
-        Some(file) => Box::new(OpenOptions::new().create(true).append(true).open(file)?),
-        None => Box::new(io::stdout()),
-    };
+    let mut out = Out::open(config.file.as_deref())?;
     let (writer, batches) = sync_channel::<Vec<u8>>(BATCHES_MAX);
     thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+        let mut is_broken = false;
         for batch in batches {
-            // Nobody is left to tell when the log is gone.
-            let _ = out.write_all(&batch).and_then(|()| out.flush());
+            let written = out.write(&batch);
+            if let Err(error) = &written {
+                lost();
+                // Once, not at every batch.
+                if !is_broken {
+                    tracing::error!(%error, "access log cannot be written, lines are lost");
+                }
+            }
+            is_broken = written.is_err();
         }
     })?;
     Ok(writer)
+}
+
+/// What lines are written to.
+enum Out {
+    Standard,
+    File { path: PathBuf, file: File },
+}
+
+impl Out {
+    fn open(file: Option<&Path>) -> io::Result<Self> {
+        match file {
+            Some(path) => Ok(Self::File { path: path.to_owned(), file: append(path)? }),
+            None => Ok(Self::Standard),
+        }
+    }
+
+    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Standard => {
+                let mut out = io::stdout().lock();
+                out.write_all(batch).and_then(|()| out.flush())
+            }
+            Self::File { path, file } => {
+                // Whoever rotates logs moves the file away.
+                if !is_at(file, path) {
+                    *file = append(path)?;
+                }
+                file.write_all(batch)
+            }
+        }
+    }
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// Whether `file` is still what stands at `path`.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().map(place).ok() == fs::metadata(path).map(place).ok()
 }
 
 /// The lines of one worker on their way to the log.
@@ -150,6 +210,10 @@ impl Lines {
 fn send(log: &AccessLog, batch: Vec<u8>) {
     let Some(writer) = &log.writer else { return };
     if writer.try_send(batch).is_err() {
-        metrics::counter!("malha_edge_log_batches_lost_total").increment(1);
+        lost();
     }
+}
+
+fn lost() {
+    metrics::counter!("malha_edge_log_batches_lost_total").increment(1);
 }

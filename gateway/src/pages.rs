@@ -88,8 +88,8 @@ impl Pages {
         Self { health, docs: docs::Docs::new(), ready: AtomicBool::new(false) }
     }
 
-    /// Says whether the edge takes requests. It does without its upstreams too: each of their
-    /// routes fails by itself.
+    /// Says whether the edge takes requests. It does without its upstreams too, once one of them
+    /// has shown its contracts: each of their routes fails by itself.
     pub(crate) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Relaxed);
     }
@@ -109,7 +109,7 @@ impl Pages {
             }
             Page::Livez => json_page(true, &json!({"status": "UP"})),
             Page::Readyz => {
-                let ready = self.ready.load(Ordering::Relaxed);
+                let ready = self.ready.load(Ordering::Relaxed) && !site.is_empty();
                 json_page(ready, &json!({"status": if ready { "UP" } else { "DOWN" }}))
             }
             Page::Metrics => {

@@ -18,7 +18,7 @@ pub struct Preview {
 impl Preview {
     /// Reads the contracts once, and compiles them with the policies.
     pub async fn of(config: &Config) -> Result<Self, ContractError> {
-        let site = Follower::of(config)?.once().await?;
+        let site = Follower::of(config)?.whole().await?;
         Ok(Self { site, trusts: !config.issuers.is_empty() })
     }
 

@@ -13,6 +13,10 @@ use crate::run::{root, run_with};
 /// Where the targets are.
 const FOLDER: &str = "gateway/fuzz";
 
+/// Of a whole edge every run takes other turns: to weigh how often each is taken costs more than the
+/// run itself, and teaches nothing.
+const NOISY: [&str; 3] = ["-entropic=0", "-use_counters=0", "-use_cmp=0"];
+
 /// Largest piece of memory that an input may cost, and the most that a run may have.
 const BOUNDS: [&str; 2] = ["-malloc_limit_mb=64", "-rss_limit_mb=1024"];
 
@@ -88,6 +92,9 @@ impl Target {
         arguments.push(format!("-artifact_prefix={found}/"));
         // What only the end of a process would free is no leak of an input.
         arguments.extend(["-timeout=25", "-detect_leaks=0", "-verbosity=0"].map(str::to_owned));
+        if matches!(self, Self::Headers) {
+            arguments.extend(NOISY.map(str::to_owned));
+        }
         let words = here(&format!("{name}.dict"));
         if root().join(&words).exists() {
             arguments.push(format!("-dict={words}"));

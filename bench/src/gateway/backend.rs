@@ -34,12 +34,13 @@ pub(super) const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 /// Cores that it may use.
 const CORES: &str = "2,3";
 
-/// Starts it in a process that ends with the value, and waits until it listens.
-pub(super) async fn start(folder: &Path) -> Result<Child> {
+/// Starts it, or what stands in for it, in a process that ends with the value, and waits until it
+/// listens.
+pub(super) async fn start(name: &str, folder: &Path) -> Result<Child> {
     let process = Command::new("taskset")
         .args(["--cpu-list", CORES])
         .arg(std::env::current_exe()?)
-        .arg("gateway-backend")
+        .arg(name)
         .arg("--folder")
         .arg(folder)
         .stdout(Stdio::null())
@@ -72,7 +73,7 @@ async fn converse(socket: TcpStream, tls: TlsAcceptor, routes: Routes) -> Result
     Ok(())
 }
 
-fn tls(certs: &Path) -> Result<ServerConfig> {
+pub(super) fn tls(certs: &Path) -> Result<ServerConfig> {
     let Certificates { roots, chain, key } = Certificates::of("orders", certs)?;
     let clients = WebPkiClientVerifier::builder(Arc::new(roots)).build()?;
     let mut config =

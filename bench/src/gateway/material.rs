@@ -106,20 +106,17 @@ fn token(signer: &TokenSigner) -> Result<String> {
 const GET: &str =
     r#"return wrk.format("GET", "/v1/orders/0198c0de-7000-7000-8000-000000000001", headers)"#;
 
+/// The order that the service answers, as JSON.
+pub(super) const ORDER: &str = concat!(
+    r#"{"id":"0198c0de-7000-7000-8000-000000000001","#,
+    r#""customerId":"0198c0de-7000-7000-8000-000000000002","#,
+    r#""description":"three chairs and a table","amountMinor":"129900","currency":"BRL","#,
+    r#""status":"STATUS_PLACED","parcels":4,"paid":true,"placedAt":"2026-11-22T12:34:56.789Z","#,
+    r#""address":{"street":"Rua da Aurora 1","city":"Recife","postalCode":"50050-000"}}"#,
+);
+
 fn post() -> String {
-    let body = json!({
-        "id": "0198c0de-7000-7000-8000-000000000001",
-        "customerId": "0198c0de-7000-7000-8000-000000000002",
-        "description": "three chairs and a table",
-        "amountMinor": "129900",
-        "currency": "BRL",
-        "status": "STATUS_PLACED",
-        "parcels": 4,
-        "paid": true,
-        "placedAt": "2026-11-22T12:34:56.789Z",
-        "address": {"street": "Rua da Aurora 1", "city": "Recife", "postalCode": "50050-000"},
-    });
-    format!(r#"return wrk.format("POST", "/v1/orders", headers, '{body}')"#)
+    format!(r#"return wrk.format("POST", "/v1/orders", headers, '{ORDER}')"#)
 }
 
 /// A wrk script that sends `request` with one token after the other. All is written beforehand: wrk is

@@ -1,6 +1,6 @@
 //! A service that looks at what reaches it: nothing of what a client says of itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -84,7 +84,8 @@ fn check(headers: &HeaderMap, expected: &Expected) {
     for (name, value) in headers {
         let name = name.as_str();
         let is_claim = BEGINNINGS.iter().any(|beginning| name.starts_with(beginning));
-        assert!(!is_claim && !NEVER.contains(&name), "{name}: {value:?}");
+        let is_known = name == "x-forwarded-for";
+        assert!(is_known || (!is_claim && !NEVER.contains(&name)), "{name}: {value:?}");
         match name {
             "authorization" => {
                 assert_eq!(value.as_bytes(), format!("Bearer {}", expected.token).as_bytes());
@@ -102,6 +103,7 @@ fn check(headers: &HeaderMap, expected: &Expected) {
     };
     assert!((1..=128).contains(&one("x-correlation-id").len()));
     assert_eq!(one("traceparent").len(), 55);
+    one("x-forwarded-for").parse::<IpAddr>().expect("the address of the client, whatever it claims");
     for name in ["authorization", "x-user-id", "idempotency-key", "grpc-timeout", "te"] {
         assert!(headers.get_all(name).iter().count() <= 1, "{name} is there once at most");
     }

@@ -29,8 +29,8 @@ impl ConfigError {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateConfig {
-    /// Windows of each class of methods; a request must fit them all. A class that a method names
-    /// and this table lacks is `default`'s; one without windows has no limit. At most 4 windows.
+    /// Windows of each class of methods; a request must fit them all. One without windows has no
+    /// limit; every class that a method names must be here. At most 4 windows.
     /// Default: `default` 100 per minute and 1000 per 15 minutes, `auth` 20 per minute,
     /// `webhooks` 6000 per minute: a provider has few addresses and much to tell.
     pub classes: BTreeMap<String, Vec<Window>>,

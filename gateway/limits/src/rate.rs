@@ -151,33 +151,50 @@ impl Limiter {
 
     /// Counts one request of a caller, or refuses it: at once when this gateway knows the answer.
     pub fn admit(&self, class: ClassId, tier: TierId, caller: &Caller<'_>) -> Admission<'_> {
-        let class = &self.classes[class.0];
-        let index = class.by_tier[tier.0];
-        let rule = &class.rules[index];
-        if rule.is_unlimited() {
-            return Admission::Decided(Decision::new(rule, Outcome::default()));
-        }
-        let place = Place {
-            class,
-            rule,
-            table: class.table(caller),
-            digest: self.hasher.digest(caller, index),
-            now: self.now(),
+        let place = match self.place(class, tier, caller) {
+            Ok(place) => place,
+            Err(unlimited) => {
+                return Admission::Decided(Decision::new(unlimited, Outcome::default()));
+            }
         };
         let Some(shared) = &self.shared else { return Admission::Decided(place.count()) };
         // Time that Redis has said to wait has not passed: a flood costs Redis nothing.
-        let known =
-            place.table.at(place.digest, place.now, |rested_at| rule.look(rested_at, place.now));
+        let known = place.look();
         if known.wait > 0 {
             return Admission::Decided(place.decide(known));
         }
         match shared.connection() {
             Some(connection) => {
-                let key = shared::Key::new(rule, caller);
+                let key = shared::Key::new(place.rule, caller);
                 Admission::Ask(Ask { limiter: self, place, key, connection })
             }
             None => Admission::Decided(place.count()),
         }
+    }
+
+    /// What a caller is told of whom this gateway knows that its limit is reached. Counts nothing, and
+    /// asks nobody.
+    pub fn refusal(
+        &self,
+        class: ClassId,
+        tier: TierId,
+        caller: &Caller<'_>,
+    ) -> Option<Decision<'_>> {
+        let place = self.place(class, tier, caller).ok()?;
+        let known = place.look();
+        (known.wait > 0).then(|| place.decide(known))
+    }
+
+    /// Where a caller is counted; the rule alone when that bounds nothing.
+    fn place(&self, class: ClassId, tier: TierId, caller: &Caller<'_>) -> Result<Place<'_>, &Rule> {
+        let class = &self.classes[class.0];
+        let index = class.by_tier[tier.0];
+        let rule = &class.rules[index];
+        if rule.is_unlimited() {
+            return Err(rule);
+        }
+        let (table, digest) = (class.table(caller), self.hasher.digest(caller, index));
+        Ok(Place { class, rule, table, digest, now: self.now() })
     }
 
     /// Waits until this thread's connection to Redis is there, at most the time that making one may
@@ -217,6 +234,10 @@ impl<'a> Ask<'a> {
 }
 
 impl<'a> Place<'a> {
+    fn look(&self) -> Outcome {
+        self.table.at(self.digest, self.now, |rested_at| self.rule.look(rested_at, self.now))
+    }
+
     fn count(self) -> Decision<'a> {
         let Self { rule, table, digest, now, .. } = self;
         self.decide(table.at(digest, now, |rested_at| rule.count(rested_at, now)))

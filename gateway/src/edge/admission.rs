@@ -18,9 +18,6 @@ use crate::site::Rpc;
 /// When to come again if the keys of tokens cannot be fetched.
 const KEYS_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Roles that see what is for operators alone.
-const STAFF: [&str; 4] = ["ADMIN", "OPERATOR", "ANALYST", "VIEWER"];
-
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const RATE_LIMIT_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
@@ -45,15 +42,17 @@ impl Worker {
         headers: &HeaderMap,
     ) -> Result<Option<User>, Problem> {
         let policy = &rpc.policy;
+        let class = *rpc.class.get_or_init(|| self.edge.limiter.class(&policy.rate_limit));
         let user = match policy.access {
             Access::Public => Ok(None),
-            Access::Authenticated | Access::Internal => self.identify(headers).await.map(Some),
+            Access::Authenticated | Access::Internal => {
+                self.identify(exchange, class, headers).await.map(Some)
+            }
         };
         if let Ok(Some(user)) = &user {
             exchange.user(&user.verified);
         }
         // A refused token costs its sender's address a request: guessing has its bound too.
-        let class = *rpc.class.get_or_init(|| self.edge.limiter.class(&policy.rate_limit));
         self.count(exchange, class).await?;
         let user = user?;
         if let Some(user) = &user {
@@ -68,30 +67,52 @@ impl Worker {
         exchange: &mut Exchange,
         headers: &HeaderMap,
     ) -> Result<(), Problem> {
-        let user = self.identify(headers).await;
+        let class = self.edge.limiter.class("default");
+        let user = self.identify(exchange, class, headers).await;
         if let Ok(user) = &user {
             exchange.user(&user.verified);
         }
-        self.count(exchange, self.edge.limiter.class("default")).await?;
-        let user = user?;
-        // Roles of other issuers are theirs to give: they say nothing of who works here.
-        let roles = user.verified.principal.as_ref().map(|_| user.verified.roles.as_slice());
-        if roles.unwrap_or_default().iter().any(|role| STAFF.contains(&role.as_str())) {
-            return Ok(());
-        }
-        Err(role_missing())
+        self.count(exchange, class).await?;
+        // Roles of other issuers are theirs to give: the settings say whose mean who works here.
+        if user?.verified.is_staff { Ok(()) } else { Err(role_missing()) }
     }
 
-    async fn identify(&self, headers: &HeaderMap) -> Result<User, Problem> {
+    /// Counts a request for which there is nothing here, or refuses it: looking around has its bound.
+    pub(crate) async fn stray(&self, exchange: &mut Exchange) -> Result<(), Problem> {
+        self.count(exchange, self.edge.limiter.class("default")).await
+    }
+
+    async fn identify(
+        &self,
+        exchange: &Exchange,
+        class: ClassId,
+        headers: &HeaderMap,
+    ) -> Result<User, Problem> {
         let authorization = authorization(headers)?;
         let token = bearer(&authorization)?;
         let verified = match self.edge.verifier.cached(token) {
             Some(known) => known,
-            None => Box::pin(self.edge.verifier.verify(token)).await,
+            None => Box::pin(self.verify(exchange, class, token)).await?,
         };
         let verified = verified.map_err(refusal)?;
         let authorization = verified.forward.then(|| normal(&authorization)).transpose()?;
         Ok(User { verified, authorization })
+    }
+
+    /// Verifies a token that nobody knows yet, unless its sender's address has guessed too often: that
+    /// would cost a signature each time, or a look for keys.
+    async fn verify(
+        &self,
+        exchange: &Exchange,
+        class: ClassId,
+        token: &str,
+    ) -> Result<Result<Arc<Verified>, TokenError>, Problem> {
+        let address = Caller::Address(exchange.address);
+        let refusal = self.edge.limiter.refusal(class, limits::TierId::default(), &address);
+        match refusal.and_then(|refusal| refusal.wait()) {
+            Some(wait) => Err(limited(wait)),
+            None => Ok(self.edge.verifier.verify(token).await),
+        }
     }
 
     /// Counts the request, or refuses it; says which in the headers.
@@ -117,11 +138,13 @@ impl Worker {
             asked @ limits::Admission::Ask(_) => Box::pin(asked.decided()).await,
         };
         describe(&decision, &mut exchange.headers);
-        let Some(wait) = decision.wait() else { return Ok(()) };
-        let detail = "too many requests; wait as long as Retry-After says";
-        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", detail);
-        Err(problem.retry_after(wait))
+        decision.wait().map_or(Ok(()), |wait| Err(limited(wait)))
     }
+}
+
+fn limited(wait: Duration) -> Problem {
+    let detail = "too many requests; wait as long as Retry-After says";
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED", detail).retry_after(wait)
 }
 
 /// Says in an answer what is left.

@@ -5,37 +5,36 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::Utc;
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use limits::{Answer as Kept, Attempt, Begin};
 
-use super::rest::Asked;
 use super::{Exchange, Worker};
 use crate::answer::{Answer, AnswerBody};
-use crate::headers::IDEMPOTENT_REPLAY;
+use crate::headers::{IDEMPOTENT_REPLAY, TOLD};
 use crate::policy::Policy;
 use crate::problem::{FieldError, Problem};
+use crate::site::Rpc;
 
 use super::metadata::IDEMPOTENCY_KEY;
 
 /// When to come again while the first request with a key is carried out.
 const IN_FLIGHT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Headers of an answer that its repeats have too; the others belong to the exchange.
-const KEPT: [HeaderName; 2] = [CONTENT_TYPE, LOCATION];
-
 impl Worker {
-    /// Carries out a call with a key, unless it was before.
-    pub(super) async fn once(
+    /// Carries out a call with a key, unless it was before. `carry` carries it out; its answer is
+    /// whole.
+    pub(crate) async fn once(
         &self,
         exchange: &mut Exchange,
-        asked: Asked<'_>,
+        rpc: &Rpc,
+        head: &Parts,
+        key: &HeaderValue,
         body: &Bytes,
+        carry: impl AsyncFnOnce(&mut Exchange) -> Result<Answer, Problem>,
     ) -> Result<Answer, Problem> {
-        let Some(key) = asked.key.and_then(|key| key.to_str().ok()) else {
-            return self.carry(exchange, asked, body).await;
-        };
-        let head = asked.head;
+        let key = key.to_str().map_err(|_| Problem::internal())?;
         let content_type = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let user = user(exchange);
         let attempt = Attempt {
@@ -59,11 +58,11 @@ impl Worker {
                 return replay(kept);
             }
         };
-        let result = self.carry(exchange, asked, body).await;
+        let result = carry(exchange).await;
         let settled = match &result {
             Ok(answer) => kept(answer),
             // Where a repeat does no harm, it need not wait.
-            Err(problem) if problem.is_settled() || asked.route.rpc.policy.retry_safe => {
+            Err(problem) if problem.is_settled() || rpc.policy.retry_safe => {
                 refusal(problem.status)
             }
             // What may have been carried out keeps its lock until that expires.
@@ -101,10 +100,11 @@ fn kept(answer: &Answer) -> Kept {
         AnswerBody::Whole(body) => body.clone(),
         AnswerBody::Done | AnswerBody::Flow(_) => Bytes::new(),
     };
-    let headers = KEPT.iter().filter_map(|name| {
-        let value = answer.headers().get(name)?;
-        Some((name.as_str().to_owned(), value.as_bytes().to_vec()))
-    });
+    // The others belong to the exchange.
+    let headers = answer.headers().iter();
+    let headers = headers.filter(|(name, _)| *name == CONTENT_TYPE || TOLD.contains(name));
+    let headers =
+        headers.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     Kept {
         status_code: answer.status().as_u16(),
         headers: headers.collect(),

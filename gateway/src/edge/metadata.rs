@@ -6,10 +6,13 @@ use upstream::{Route, Sticky};
 use super::admission::User;
 use super::{Exchange, Worker};
 use crate::names::{CORRELATION_ID, TRACEPARENT};
+use crate::policy::Policy;
+use crate::serve::address_header;
 use crate::site::Rpc;
 
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const CANARY: HeaderName = HeaderName::from_static("x-canary");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const CERTIFICATE_SUBJECT: HeaderName = HeaderName::from_static("x-client-cert-subject");
 const CERTIFICATE_NAMES: HeaderName = HeaderName::from_static("x-client-cert-names");
 
@@ -23,6 +26,10 @@ impl Worker {
         let names = &exchange.record.names;
         metadata.insert(CORRELATION_ID, names.correlation_id.clone());
         metadata.insert(TRACEPARENT, names.traceparent.clone());
+        let peer = &exchange.peer;
+        let is_peer = exchange.address == peer.address;
+        let address = if is_peer { peer.shown.clone() } else { address_header(exchange.address) };
+        metadata.insert(FORWARDED_FOR, address);
         if let Some(user) = user {
             if let Some(authorization) = &user.authorization {
                 metadata.insert(AUTHORIZATION, authorization.clone());
@@ -49,7 +56,7 @@ impl Worker {
         client: &HeaderMap,
     ) -> HeaderMap {
         let mut metadata = self.metadata(exchange, user);
-        forward(&rpc.policy.request_headers, client, &mut metadata);
+        forward(&rpc.policy, client, &mut metadata);
         metadata
     }
 
@@ -78,26 +85,31 @@ impl Exchange {
 }
 
 /// Adds those headers of a client that the policy of the method lets through: never one that the
-/// edge itself has said, and none that [`is_kept_back`].
-fn forward(let_through: &[String], client: &HeaderMap, metadata: &mut HeaderMap) {
-    if let_through.is_empty() {
+/// edge itself has said.
+fn forward(policy: &Policy, client: &HeaderMap, metadata: &mut HeaderMap) {
+    if policy.request_headers.is_empty() {
         return;
     }
-    let fits = |name: &str| {
-        let_through.iter().any(|pattern| match pattern.strip_suffix('*') {
-            Some(beginning) => name.starts_with(beginning),
-            None => name == pattern,
-        })
-    };
-    let is_of_grpc = |name: &str| name.starts_with("grpc-") || name.ends_with("-bin");
-    for name in client.keys().filter(|name| fits(name.as_str())) {
-        if is_kept_back(name) || is_of_grpc(name.as_str()) || metadata.contains_key(name) {
+    for name in client.keys().filter(|name| is_let_through(policy, name)) {
+        if metadata.contains_key(name) {
             continue;
         }
         for value in client.get_all(name) {
             metadata.append(name.clone(), value.clone());
         }
     }
+}
+
+/// Whether the policy of a method lets a header of a client through, over REST: never one that
+/// [`is_kept_back`].
+pub(super) fn is_let_through(policy: &Policy, name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let is_named = policy.request_headers.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(beginning) => text.starts_with(beginning),
+        None => text == pattern,
+    });
+    let is_of_grpc = text.starts_with("grpc-") || text.ends_with("-bin");
+    is_named && !is_of_grpc && !is_kept_back(name)
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
@@ -205,7 +217,12 @@ mod tests {
         metadata.insert(edge.0, HeaderValue::from_static(edge.1));
         let all = ["webhook-id", "x-*", "authorization", "grpc-*"].map(str::to_owned);
 
-        forward(&all, &client, &mut metadata);
+        let policy = |names: &[String]| {
+            let method = crate::corner::greeter().services().next().unwrap().methods().next();
+            let policy = crate::policy::decide(&method.unwrap(), &[]).unwrap().policy;
+            Policy { request_headers: names.to_vec(), ..policy }
+        };
+        forward(&policy(&all), &client, &mut metadata);
 
         let mut names: Vec<_> = metadata.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -214,7 +231,7 @@ mod tests {
         assert_eq!(metadata.get_all("webhook-id").iter().count(), 2);
 
         let mut none = HeaderMap::new();
-        forward(&[], &client, &mut none);
+        forward(&policy(&[]), &client, &mut none);
         assert!(none.is_empty());
     }
 

@@ -24,7 +24,7 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, VARY,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use limits::{Idempotency, Limiter};
@@ -44,13 +44,16 @@ use crate::pages::Pages;
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::serve::Peer;
-use crate::site::{Endpoint, Site, Sites, Streaming};
+use crate::site::{Endpoint, Rpc, Site, Sites, Streaming};
 
 pub(crate) use admission::User;
 pub(crate) use exchange::{Exchange, Record};
 pub(crate) use idempotency::key as idempotency_key;
+use metadata::is_let_through;
 pub(crate) use metadata::{IDEMPOTENCY_KEY, is_kept_back};
-pub(crate) use rest::{Asked, OwnAsked, content_type, failed, message, refused, transcoded};
+pub(crate) use rest::{
+    Asked, OwnAsked, content_type, failed, failed_call, message, noted, refused, transcoded,
+};
 
 /// Everything that answers requests, shared by all workers.
 pub(crate) struct Edge {
@@ -150,7 +153,11 @@ impl Worker {
         headers::check_host(head)?;
         let site = self.site.borrow_mut().load().clone();
         if head.method == Method::OPTIONS {
-            return self.options(&site, exchange, head);
+            let allowed = self.options(&site, exchange, head);
+            if allowed.is_err() {
+                Box::pin(self.stray(exchange)).await?;
+            }
+            return allowed;
         }
         if let Some(dialect) = Dialect::of(head) {
             return Ok(Box::pin(self.grpc(dialect, &site, exchange, head, body)).await);
@@ -158,6 +165,7 @@ impl Worker {
         let found = site.find(&head.method, head.uri.path());
         if found.is_err() {
             Cors(&self.edge.settings.cors_origins).answer(&head.headers, &mut exchange.headers);
+            Box::pin(self.stray(exchange)).await?;
         }
         let found = found?;
         match found.value {
@@ -201,7 +209,11 @@ impl Worker {
         head: &Parts,
     ) -> Result<Answer, Problem> {
         let path = head.uri.path();
-        let cors = self.cors_at(site, head);
+        let asked_for = asked_for(site, head);
+        let cors = match asked_for {
+            Some((rpc, _)) => self.cors(&rpc.policy),
+            None => Cors(&self.edge.settings.cors_origins),
+        };
         cors.answer(&head.headers, &mut exchange.headers);
         let allow = match site.rpc(path) {
             // gRPC-Web asks before it posts.
@@ -209,7 +221,12 @@ impl Worker {
             None => HeaderValue::try_from(site.allow(path)?).map_err(|_| Problem::internal())?,
         };
         if Cors::is_preflight(&head.headers) {
-            cors.answer_preflight(&head.headers, allow.clone(), &mut exchange.headers);
+            let passes = |name: &HeaderName| {
+                asked_for.is_some_and(|(rpc, is_grpc)| {
+                    if is_grpc { !is_kept_back(name) } else { is_let_through(&rpc.policy, name) }
+                })
+            };
+            cors.answer_preflight(&head.headers, allow.clone(), passes, &mut exchange.headers);
         }
         let mut answer = empty(StatusCode::NO_CONTENT);
         answer.headers_mut().insert(ALLOW, allow);
@@ -219,21 +236,6 @@ impl Worker {
     /// The origins whose pages may call a method.
     pub(crate) fn cors<'a>(&'a self, policy: &'a Policy) -> Cors<'a> {
         Cors(policy.cors_origins.as_ref().unwrap_or(&self.edge.settings.cors_origins))
-    }
-
-    /// The origins whose pages may call what is at the path that a preflight asks for.
-    fn cors_at<'a>(&'a self, site: &'a Site, head: &Parts) -> Cors<'a> {
-        let everywhere = Cors(&self.edge.settings.cors_origins);
-        if let Some(rpc) = site.rpc(head.uri.path()) {
-            return self.cors(&rpc.policy);
-        }
-        let asked = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD);
-        let asked = asked.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-        let found = asked.and_then(|method| site.find(&method, head.uri.path()).ok());
-        match found.map(|found| found.value) {
-            Some(Endpoint::Route(route)) => self.cors(&route.rpc.policy),
-            _ => everywhere,
-        }
     }
 
     /// What every answer has, whatever it is.
@@ -282,5 +284,18 @@ impl Worker {
         *answer.body_mut() = AnswerBody::Whole(coding.encode(body).await);
         answer.headers_mut().insert(CONTENT_ENCODING, coding.header());
         etag::compressed(answer.headers_mut(), coding);
+    }
+}
+
+/// The method that a preflight asks for, and whether it would be called over gRPC-Web.
+fn asked_for<'a>(site: &'a Site, head: &Parts) -> Option<(&'a Rpc, bool)> {
+    if let Some(rpc) = site.rpc(head.uri.path()) {
+        return Some((rpc, true));
+    }
+    let method = head.headers.get(ACCESS_CONTROL_REQUEST_METHOD)?;
+    let method = Method::from_bytes(method.as_bytes()).ok()?;
+    match site.find(&method, head.uri.path()).ok()?.value {
+        Endpoint::Route(route) => Some((&route.rpc, false)),
+        Endpoint::Page(_) => None,
     }
 }

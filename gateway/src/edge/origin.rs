@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName};
 
+use super::metadata::FORWARDED_FOR;
 use crate::config::Config;
 use crate::serve::Peer;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Where a request really comes from.

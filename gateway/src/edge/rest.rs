@@ -19,7 +19,7 @@ use super::{Exchange, Worker, idempotency};
 use crate::answer::{Answer, AnswerBody, empty};
 use crate::body;
 use crate::etag;
-use crate::headers::IDEMPOTENT_REPLAY;
+use crate::headers::{IDEMPOTENT_REPLAY, tell};
 use crate::problem::Problem;
 use crate::site::{Route, Rpc};
 
@@ -81,14 +81,16 @@ impl Worker {
         match key {
             None => self.carry(exchange, asked, &body).await,
             Some(key) => {
+                let (rpc, body) = (&route.rpc, &body);
                 let asked = Asked { key: Some(&key), ..asked };
-                Box::pin(self.once(exchange, asked, &body)).await
+                let carry = async |exchange: &mut Exchange| self.carry(exchange, asked, body).await;
+                Box::pin(self.once(exchange, rpc, head, &key, body, carry)).await
             }
         }
     }
 
     /// Turns the request into a message, calls, and turns the answer back.
-    pub(super) async fn carry(
+    async fn carry(
         &self,
         exchange: &mut Exchange,
         asked: Asked<'_>,
@@ -121,6 +123,7 @@ impl Worker {
         }
         exchange.keep(sticky.as_ref(), reply.sticky.as_deref());
         let mut answer = transcoded(route, &reply.message)?;
+        tell(&reply.headers, answer.headers_mut());
         if policy.conditional && matches!(head.method, Method::GET | Method::HEAD) {
             etag::apply(&head.headers, &mut answer)?;
         }
@@ -128,7 +131,7 @@ impl Worker {
     }
 
     /// When a call of one message each way is given up.
-    fn deadline(&self, rpc: &Rpc) -> Instant {
+    pub(crate) fn deadline(&self, rpc: &Rpc) -> Instant {
         let longest = self.edge.settings.limits.request_timeout;
         Instant::now() + rpc.policy.deadline.map_or(longest, |deadline| deadline.min(longest))
     }
@@ -194,16 +197,26 @@ pub(crate) fn refused(
     failure: &Failure,
     has_key: bool,
 ) -> Problem {
+    noted(exchange, &route.rpc, failure, failed(route, failure), has_key)
+}
+
+/// Tells what an upstream's refusal, and the key of the request, make of the answer.
+pub(crate) fn noted(
+    exchange: &mut Exchange,
+    rpc: &Rpc,
+    failure: &Failure,
+    mut problem: Problem,
+    has_key: bool,
+) -> Problem {
     let replay = failure.metadata.as_ref().and_then(|metadata| metadata.get(IDEMPOTENT_REPLAY));
     if let Some(replay) = replay {
         exchange.headers.insert(IDEMPOTENT_REPLAY, replay.clone());
     }
-    let mut problem = failed(route, failure);
     if has_key {
         problem = problem.repeatable();
     }
     if problem.status.is_server_error() {
-        let (upstream, reason) = (&*route.rpc.upstream, &*problem.reason);
+        let (upstream, reason) = (&*rpc.upstream, &*problem.reason);
         let correlation = exchange.record.names.correlation_id();
         tracing::warn!(
             upstream, code = ?failure.code, reason, correlationId = correlation,
@@ -213,15 +226,22 @@ pub(crate) fn refused(
     problem
 }
 
-/// A failed call as a problem.
+/// A failed call as a problem, in the client's words for the fields.
 pub(crate) fn failed(route: &Route, failure: &Failure) -> Problem {
-    let mut problem = Problem::from(&failure.status());
+    let mut problem = failed_call(&route.rpc, failure);
     problem.rename_fields(|path| route.request.shown_path(path));
+    problem
+}
+
+/// A failed call as a problem.
+pub(crate) fn failed_call(rpc: &Rpc, failure: &Failure) -> Problem {
+    let mut problem = Problem::from(&failure.status());
     // A repeat changes nothing: the contract says so, or nothing was done.
-    if route.rpc.policy.retry_safe || failure.surely_not_sent {
+    if rpc.policy.retry_safe || failure.surely_not_sent {
         problem = problem.repeatable();
     }
-    if failure.reason.is_some() && !failure.surely_not_sent {
+    let is_unknown = failure.reason.is_some() || problem.is_unexplained();
+    if is_unknown && !failure.surely_not_sent {
         problem = problem.of_unknown_outcome();
     }
     problem

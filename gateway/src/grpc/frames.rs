@@ -1,11 +1,12 @@
 //! The frames of a gRPC body, watched as they pass.
 
+use bytes::Bytes;
 use http::StatusCode;
 
 use crate::problem::Problem;
 
 /// Bytes before a message: whether it is compressed, and its length.
-const HEAD_BYTES: usize = 5;
+pub(super) const HEAD_BYTES: usize = 5;
 
 /// Watches that no message is larger than allowed.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Scanner {
                 let [_, a, b, c, d] = self.head;
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
                 if self.left > self.message_bytes_max {
-                    return Err(self.too_large());
+                    return Err(too_large(self.message_bytes_max));
                 }
             }
         }
@@ -52,11 +53,30 @@ impl Scanner {
     pub(super) fn is_between(&self) -> bool {
         self.left == 0 && self.head_read == 0
     }
+}
 
-    fn too_large(&self) -> Problem {
-        let detail = format!("a message has more than {} bytes", self.message_bytes_max);
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
+/// The only message of a body, and whether it is compressed.
+pub(super) fn only(body: Bytes, message_bytes_max: usize) -> Result<(bool, Bytes), Problem> {
+    let Some((&[flag, a, b, c, d], rest)) = body.split_first_chunk() else { return Err(broken()) };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    if length > message_bytes_max {
+        return Err(too_large(message_bytes_max));
     }
+    if rest.len() != length {
+        return Err(broken());
+    }
+    Ok((flag != 0, body.slice(HEAD_BYTES..)))
+}
+
+pub(super) fn too_large(message_bytes_max: usize) -> Problem {
+    let detail = format!("a message has more than {message_bytes_max} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE", detail)
+}
+
+/// The body is no whole message, or has one too many.
+pub(super) fn broken() -> Problem {
+    let detail = "the body is not made of whole messages, as many as the method takes";
+    Problem::new(StatusCode::BAD_REQUEST, "BODY_BROKEN", detail)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! Calls that come as gRPC, or as gRPC-Web: they pass through as the frames that they are, under the
-//! same policies as REST.
+//! Calls that come as gRPC, or as gRPC-Web, under the same policies as REST. Streams pass through as
+//! the frames that they are; a call of one message each way goes the way of REST ([`unary`]).
 //!
 //! Messages are not looked into, so the rules of the contract are for the service to apply. What the
 //! client says goes on but for what it says of itself; what the upstream says comes back but for
 //! the insides of a fault.
 
 mod frames;
+mod unary;
 mod web;
 
 use std::sync::Arc;
@@ -22,13 +23,13 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::Status;
 use upstream::{Receiver, Sender, StreamCall};
 
 use crate::answer::{Answer, AnswerBody, Cut, Frames, flow};
-use crate::edge::{Exchange, IDEMPOTENCY_KEY, Worker, idempotency_key, is_kept_back};
-use crate::problem::{Problem, code};
-use crate::site::{Rpc, Site};
+use crate::edge::{Exchange, IDEMPOTENCY_KEY, User, Worker, failed_call, is_kept_back};
+use crate::problem::Problem;
+use crate::site::{Rpc, Site, Streaming};
 use crate::streams::{Pump, Silence, Until};
 use frames::Scanner;
 use web::Web;
@@ -36,6 +37,7 @@ use web::Web;
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const OK: HeaderValue = HeaderValue::from_static("0");
 const TIMEOUT: &str = "grpc-timeout";
 
 /// Headers of an upstream that speak of its answer alone.
@@ -43,6 +45,7 @@ const OF_CONNECTION: [HeaderName; 4] = [CONTENT_TYPE, CONTENT_LENGTH, DATE, SERV
 
 /// The type that upstreams speak.
 const GRPC: &str = "application/grpc";
+const GRPC_TYPE: HeaderValue = HeaderValue::from_static(GRPC);
 
 /// How a client speaks gRPC.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +54,15 @@ pub(crate) enum Dialect {
     Native,
     /// In the body, for browsers.
     Web(Web),
+}
+
+/// A call on its way through the edge.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    dialect: Dialect,
+    rpc: &'a Arc<Rpc>,
+    user: Option<&'a User>,
+    head: &'a Parts,
 }
 
 impl Dialect {
@@ -101,51 +113,81 @@ impl Worker {
             let status = http::StatusCode::HTTP_VERSION_NOT_SUPPORTED;
             return Err(Problem::new(status, "HTTP2_NEEDED", detail));
         }
-        let Some(rpc) = site.rpc(head.uri.path()) else { return Err(unknown()) };
+        let Some(rpc) = site.rpc(head.uri.path()) else {
+            self.stray(exchange).await?;
+            return Err(unknown());
+        };
         exchange.rpc(rpc);
         self.cors(&rpc.policy).answer(&head.headers, &mut exchange.headers);
         let user = self.admit(exchange, rpc, &head.headers).await?;
+        let asked = Asked { dialect, rpc, user: user.as_ref(), head };
+        match rpc.streaming {
+            Streaming::None => self.one(exchange, asked, body).await,
+            _ => self.pass_through(exchange, asked, body).await,
+        }
+    }
+
+    /// Carries out a call with a stream on either side.
+    async fn pass_through(
+        &self,
+        exchange: &mut Exchange,
+        asked: Asked<'_>,
+        body: Incoming,
+    ) -> Result<Answer, Problem> {
+        let Asked { dialect, rpc, user, head } = asked;
         let deadline = deadline(rpc, &head.headers)?;
-        let mut headers = forwarded(&head.headers);
-        for name in self.edge.verifier.metadata_names() {
-            headers.remove(name);
-        }
-        headers.extend(self.metadata(exchange, user.as_ref()));
-        // To keep answers is for the upstream.
-        if let Some(key) = idempotency_key(&rpc.policy, &head.headers)? {
-            headers.insert(IDEMPOTENCY_KEY, key);
-        }
-        headers.insert(CONTENT_TYPE, upstream_type(head));
-        let (route, _) = self.way(rpc, &head.headers);
+        let (route, sticky) = self.way(rpc, &head.headers);
         let call = StreamCall {
             upstream: Arc::clone(&rpc.upstream),
             path: rpc.grpc_path.clone(),
-            headers,
+            headers: self.forwarded(exchange, asked, None),
             deadline,
             route,
         };
         let (sender, mut receiver) =
-            self.calls.stream(call).await.map_err(|failure| Problem::from(&failure.status()))?;
+            self.calls.stream(call).await.map_err(|failure| failed_call(rpc, &failure))?;
+        exchange.keep(sticky.as_ref(), receiver.sticky());
         let limits = &self.edge.settings.limits;
         let scanner = Scanner::new(limits.body_bytes_max as usize);
-        let until = Until::of(&self.edge.settings.streams, user.as_ref());
+        let until = Until::of(&self.edge.settings.streams, user);
         let pump = Pump::start(upload(dialect, body, scanner, sender, until));
         let answered = match receiver.headers().await {
             Ok(answered) => backward(answered),
             Err(failure) => {
-                return Err(pump.fault().unwrap_or_else(|| Problem::from(&failure.status())));
+                return Err(pump.fault().unwrap_or_else(|| failed_call(rpc, &failure)));
             }
         };
         let correlation_id = exchange.record.names.correlation_id().into();
         let passing =
             Passing { dialect, receiver, until, pump, correlation_id, state: State::Data };
         let mut answer = flow(content_type(head), passing.frames());
-        for (name, value) in answered {
-            if let Some(name) = name {
-                answer.headers_mut().insert(name, value);
+        answer.headers_mut().extend(answered);
+        Ok(answer)
+    }
+
+    /// The metadata of a call: what of a client's headers goes on, and what the edge says.
+    fn forwarded(
+        &self,
+        exchange: &Exchange,
+        asked: Asked<'_>,
+        key: Option<&HeaderValue>,
+    ) -> HeaderMap {
+        let Asked { user, head, .. } = asked;
+        let mut headers = HeaderMap::with_capacity(head.headers.len() + 8);
+        for (name, value) in &head.headers {
+            if !is_kept_back(name) {
+                headers.append(name.clone(), value.clone());
             }
         }
-        Ok(answer)
+        for name in self.edge.verifier.metadata_names() {
+            headers.remove(name);
+        }
+        headers.extend(self.metadata(exchange, user));
+        if let Some(key) = key {
+            headers.insert(IDEMPOTENCY_KEY, key.clone());
+        }
+        headers.insert(CONTENT_TYPE, upstream_type(head));
+        headers
     }
 }
 
@@ -157,8 +199,7 @@ fn unknown() -> Problem {
 /// An answer that is nothing but a status.
 fn only_status(dialect: Dialect, head: &Parts, status: &Status) -> Answer {
     let mut trailers = HeaderMap::new();
-    // Fails only for what is no header value, which a status of ours never holds.
-    let _ = status.add_header(&mut trailers);
+    unary::put(status, &mut trailers);
     let mut answer = match dialect {
         Dialect::Native => {
             let mut answer = http::Response::new(AnswerBody::Done);
@@ -173,19 +214,7 @@ fn only_status(dialect: Dialect, head: &Parts, status: &Status) -> Answer {
 
 /// The type of the answer: that of the request.
 fn content_type(head: &Parts) -> HeaderValue {
-    const NATIVE: HeaderValue = HeaderValue::from_static(GRPC);
-    head.headers.get(CONTENT_TYPE).cloned().unwrap_or(NATIVE)
-}
-
-/// What of a client's headers goes on.
-fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let mut forwarded = HeaderMap::with_capacity(headers.len() + 8);
-    for (name, value) in headers {
-        if !is_kept_back(name) {
-            forwarded.append(name.clone(), value.clone());
-        }
-    }
-    forwarded
+    head.headers.get(CONTENT_TYPE).cloned().unwrap_or(GRPC_TYPE)
 }
 
 /// What of the upstream's headers comes back.
@@ -206,7 +235,7 @@ fn upstream_type(head: &Parts) -> HeaderValue {
     let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let subtype = kind.and_then(|kind| kind.split_once('+')).map(|(_, subtype)| subtype);
     let of = |subtype: &str| HeaderValue::try_from(format!("{GRPC}+{subtype}")).ok();
-    subtype.and_then(of).unwrap_or(HeaderValue::from_static(GRPC))
+    subtype.and_then(of).unwrap_or(GRPC_TYPE)
 }
 
 /// When the call is given up: what the client allows, at most what the contract does.
@@ -250,15 +279,11 @@ async fn upload(
     mut sender: Sender,
     until: Until,
 ) -> Result<(), Problem> {
-    let broken = || {
-        let detail = "the body ended early";
-        Problem::new(http::StatusCode::BAD_REQUEST, "BODY_BROKEN", detail)
-    };
     let mut reader = web::Reader::default();
     while let Some(frame) = until.next(Instant::now(), body.frame()).await? {
-        let Ok(data) = frame.map_err(|_| broken())?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| frames::broken())?.into_data() else { continue };
         let data = match dialect {
-            Dialect::Web(Web { text: true }) => reader.read(&data).ok_or_else(broken)?,
+            Dialect::Web(Web { text: true }) => reader.read(&data).ok_or_else(frames::broken)?,
             _ => data,
         };
         scanner.scan(&data)?;
@@ -268,7 +293,7 @@ async fn upload(
         }
     }
     if !scanner.is_between() || !reader.is_between() {
-        return Err(broken());
+        return Err(frames::broken());
     }
     let _ = sender.finish();
     Ok(())
@@ -319,7 +344,7 @@ impl Passing {
         match self.receiver.trailers().await {
             Ok(trailers) => {
                 self.state = State::Done;
-                Some(self.closing(public(trailers)))
+                Some(self.closing(public(trailers, &self.correlation_id)))
             }
             Err(failure) => Some(self.end(&Problem::from(&failure.status()))),
         }
@@ -329,8 +354,7 @@ impl Passing {
     fn end(&mut self, problem: &Problem) -> Frame<Bytes> {
         self.state = State::Done;
         let mut trailers = HeaderMap::new();
-        // Fails only for what is no header value, which a status of ours never holds.
-        let _ = problem.status(&self.correlation_id).add_header(&mut trailers);
+        unary::put(&problem.status(&self.correlation_id), &mut trailers);
         self.closing(trailers)
     }
 
@@ -349,16 +373,21 @@ impl Passing {
     }
 }
 
-/// The trailers of the upstream, without the insides of a fault.
-fn public(mut trailers: HeaderMap) -> HeaderMap {
+/// Trailers without what speaks of the connection.
+fn passed(mut trailers: HeaderMap) -> HeaderMap {
     for name in OF_CONNECTION {
         trailers.remove(name);
     }
-    let status =
-        trailers.get(&STATUS).map_or(Code::Unknown, |status| Code::from_bytes(status.as_bytes()));
-    if code::is_fault(status) {
-        trailers.insert(MESSAGE, HeaderValue::from_static("the request failed inside"));
-        trailers.remove(DETAILS);
+    trailers
+}
+
+/// The trailers of the upstream, without its insides.
+fn public(trailers: HeaderMap, correlation_id: &str) -> HeaderMap {
+    let mut trailers = passed(trailers);
+    let status = Status::from_header_map(&trailers).unwrap_or_else(|| Status::unknown(""));
+    let problem = Problem::from(&status);
+    if problem.is_unexplained() {
+        unary::put(&problem.status(correlation_id), &mut trailers);
     }
     trailers
 }
@@ -395,18 +424,22 @@ mod tests {
     }
 
     #[test]
-    fn faults_show_nothing_of_the_inside() {
+    fn what_nobody_explains_shows_nothing_of_the_inside() {
         let trailers = |code: &'static str| {
-            public(HeaderMap::from_iter([
+            let said = [
                 (STATUS, HeaderValue::from_static(code)),
                 (MESSAGE, HeaderValue::from_static("SELECT secret")),
                 (DETAILS, HeaderValue::from_static("c2VjcmV0")),
-            ]))
+            ];
+            public(HeaderMap::from_iter(said), "one")
         };
         assert_eq!(trailers("5")[MESSAGE], "SELECT secret");
-        for fault in ["2", "13", "15", "99"] {
-            assert_eq!(trailers(fault)[MESSAGE], "the request failed inside", "{fault}");
-            assert!(!trailers(fault).contains_key(DETAILS));
+        assert_eq!(trailers("5")[DETAILS], "c2VjcmV0");
+        for code in ["1", "2", "4", "13", "14", "15"] {
+            let told = trailers(code);
+            assert_eq!(told[STATUS], code);
+            assert!(!told[MESSAGE].to_str().is_ok_and(|text| text.contains("secret")), "{code}");
+            assert_ne!(told[DETAILS], "c2VjcmV0", "{code}");
         }
     }
 }

@@ -48,6 +48,12 @@ impl Web {
     }
 }
 
+/// The bytes that base64 stands for; `None` when it is not base64.
+pub(super) fn decoded(text: &[u8]) -> Option<Bytes> {
+    let mut reader = Reader::default();
+    reader.read(text).filter(|_| reader.is_between())
+}
+
 /// Reads base64 that comes in pieces; each piece may end a padded part of its own.
 #[derive(Debug, Default)]
 pub(super) struct Reader {

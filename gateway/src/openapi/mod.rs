@@ -3,6 +3,7 @@
 mod comments;
 mod example;
 mod operation;
+mod path;
 mod pattern;
 mod problems;
 mod rules;
@@ -18,6 +19,7 @@ use crate::config::ErrorForm;
 use crate::site::{Route, Routes};
 use comments::Comments;
 use operation::Operation;
+use path::path_of;
 use schema::Schemas;
 
 /// Builds the document of all routes, whose errors have that form.
@@ -111,14 +113,14 @@ fn verb_of(route: &Route) -> Option<String> {
 struct Paths {
     all: Map<String, Value>,
     /// Path and variables by its shape.
-    shapes: HashMap<String, (String, Vec<String>)>,
+    shapes: HashMap<String, (String, Vec<Vec<String>>)>,
     /// Operations by id, counted.
     ids: HashMap<String, u32>,
 }
 
 impl Paths {
     /// Where a template stands, and how its variables are named there.
-    fn place(&mut self, template: &str) -> (String, Vec<String>) {
+    fn place(&mut self, template: &str) -> (String, Vec<Vec<String>>) {
         let (path, names, shape) = path_of(template);
         self.shapes.entry(shape).or_insert((path, names)).clone()
     }
@@ -135,25 +137,6 @@ impl Paths {
             methods.entry(verb).or_insert(operation);
         }
     }
-}
-
-/// The path in `OpenAPI`'s words, its variables, and the path without their names:
-/// `/v1/{name=shelves/*}` → `/v1/{name}`, `name`, `/v1/{}`.
-fn path_of(template: &str) -> (String, Vec<String>, String) {
-    let (mut path, mut shape) = (String::new(), String::new());
-    let mut names = Vec::new();
-    for part in template.split('{') {
-        let Some((variable, rest)) = part.split_once('}') else {
-            path.push_str(part);
-            shape.push_str(part);
-            continue;
-        };
-        let name = variable.split('=').next().unwrap_or_default();
-        path.extend(["{", name, "}", rest]);
-        shape.extend(["{}", rest]);
-        names.push(name.to_owned());
-    }
-    (path, names, shape)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use transcoder::Schema;
 
 use super::comments::Comments;
 use super::example::Examples;
+use super::path::patterns;
 use super::rules::is_required;
 use super::schema::{self, Schemas};
 use super::{problems, tag_name};
@@ -20,8 +21,8 @@ const EVENTS: &str = "text/event-stream";
 /// One route, and what is known of it.
 pub(super) struct Operation<'a> {
     pub(super) route: &'a Route,
-    /// Names of its path variables in the document.
-    pub(super) names: Vec<String>,
+    /// Names of its path variables in the document, one for each segment.
+    pub(super) names: Vec<Vec<String>>,
     pub(super) schema: &'a Schema,
     pub(super) comments: &'a Comments,
 }
@@ -86,9 +87,13 @@ impl Operation<'_> {
     fn parameters(&self, schemas: &mut Schemas<'_>) -> Vec<Value> {
         let policy = &self.route.rpc.policy;
         let mut parameters = Vec::new();
-        for (way, name) in self.route.variables.iter().zip(&self.names) {
+        let variables = self.route.variables.iter().zip(&self.names);
+        for ((way, names), pattern) in variables.zip(patterns(&self.route.template)) {
             let Some(leaf) = way.last() else { continue };
-            parameters.push(parameter("path", name, leaf, schemas));
+            match (names.as_slice(), pattern) {
+                ([name], "*" | "**") => parameters.push(parameter("path", name, leaf, schemas)),
+                (parts, _) => parameters.extend(parts.iter().map(|part| segment(part, leaf))),
+            }
         }
         if self.route.body != Body::Whole {
             let input = self.route.rpc.descriptor.input();
@@ -253,6 +258,18 @@ fn quoted(names: &[String]) -> String {
 
 fn header(name: &str, description: &str, schema: &Value) -> Value {
     json!({"name": name, "in": "header", "description": description, "schema": schema})
+}
+
+/// A part of the value of a path variable.
+fn segment(name: &str, of: &FieldDescriptor) -> Value {
+    json!({
+        "name": name,
+        "in": "path",
+        "required": true,
+        "description": format!("Part of `{}`.", of.json_name()),
+        "schema": {"type": "string", "minLength": 1},
+        "example": name,
+    })
 }
 
 fn parameter(place: &str, name: &str, field: &FieldDescriptor, schemas: &mut Schemas<'_>) -> Value {

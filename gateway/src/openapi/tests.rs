@@ -155,9 +155,9 @@ fn ids_are_unlike_and_problems_are_those_that_may_come() {
     ids.dedup();
     assert_eq!(ids.len(), count);
 
-    let register = &document["paths"]["/auth/register"]["post"]["responses"];
-    assert!(register["401"].is_null() && register["422"].is_null());
-    assert_eq!(register["429"][REF], "#/components/responses/Problem429");
+    let login = &document["paths"]["/auth/login"]["post"]["responses"];
+    assert!(login["401"].is_null() && login["422"].is_null());
+    assert_eq!(login["429"][REF], "#/components/responses/Problem429");
     let create = &document["paths"]["/transactions"]["post"];
     assert!(create["responses"]["422"].is_object());
     assert!(create["responses"]["201"]["headers"]["X-Idempotent-Replay"].is_object());
@@ -208,8 +208,35 @@ fn paths_that_differ_in_names_alone_are_one() {
     let mut paths = Paths::default();
     assert_eq!(paths.place("/users/{id}").0, "/users/{id}");
     let (path, names) = paths.place("/users/{user.id=*}");
-    assert_eq!((path.as_str(), names), ("/users/{id}", vec!["id".to_owned()]));
-    assert_eq!(paths.place("/v1/{name=shelves/*}:publish").0, "/v1/{name}:publish");
+    assert_eq!((path.as_str(), names), ("/users/{id}", vec![vec!["id".to_owned()]]));
+}
+
+/// L-10: resources of several kinds, named as Google names them, are several paths.
+#[test]
+fn no_method_is_lost_where_names_are_paths() {
+    let text = r#"
+        syntax = "proto3";
+        package x.library;
+        import "google/api/annotations.proto";
+        message In { string name = 1; }
+        service Library {
+            rpc GetBook(In) returns (In) { option (google.api.http) = {get: "/v1/{name=books/*}"}; }
+            rpc GetShelf(In) returns (In) { option (google.api.http) = {get: "/v1/{name=shelves/*}"}; }
+        }
+    "#;
+    let set = testkit::greeter::compile("library.proto", text);
+    let pool = DescriptorPool::decode(&*set).unwrap();
+    let site = Site::of(&pool, &[]).unwrap();
+    let document: Value = serde_json::from_slice(site.openapi.body()).unwrap();
+    for (path, method, name) in [
+        ("/v1/books/{book}", "Library_GetBook", "book"),
+        ("/v1/shelves/{shelf}", "Library_GetShelf", "shelf"),
+    ] {
+        let operation = &document["paths"][path]["get"];
+        assert_eq!(operation["operationId"], method);
+        assert_eq!(operation["parameters"][0]["name"], name);
+        assert_eq!(operation["parameters"][0]["description"], "Part of `name`.");
+    }
 }
 
 /// The operation of a route: its path may have another route's names.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::policy as options;
-use http::StatusCode;
-use prost_reflect::MethodDescriptor;
+use http::{HeaderName, StatusCode};
+use prost_reflect::{DescriptorPool, MethodDescriptor};
 
 pub use rule::Rule;
 
@@ -116,7 +116,10 @@ impl Policy {
                 options::Access::Authenticated | options::Access::UserOrService => {
                     Access::Authenticated
                 }
-                options::Access::Internal | options::Access::Unspecified => Access::Internal,
+                options::Access::Internal => Access::Internal,
+                options::Access::Unspecified => {
+                    return Err("its option malha.options.v1.method names no access".to_owned());
+                }
             },
             roles: options.roles.iter().map(|role| auth::role_name(*role).to_owned()).collect(),
             scopes: options.scopes,
@@ -133,17 +136,38 @@ impl Policy {
     }
 }
 
+/// The places of the rules that fit no method of `pool`.
+pub(crate) fn idle(pool: &DescriptorPool, rules: &[Rule]) -> Vec<usize> {
+    let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let names: Vec<_> = methods.map(|method| name(&method)).collect();
+    let is_idle = |rule: &Rule| !names.iter().any(|name| rule.matches(name));
+    rules.iter().zip(0..).filter(|(rule, _)| is_idle(rule)).map(|(_, place)| place).collect()
+}
+
+/// A method as rules name it.
+fn name(method: &MethodDescriptor) -> String {
+    format!("{}/{}", method.parent_service().full_name(), method.name())
+}
+
 /// Decides the policy of `method`: its contract's options, else the safe default, then every rule
 /// that matches, in their order.
 pub(crate) fn decide(method: &MethodDescriptor, rules: &[Rule]) -> Result<Decision, String> {
     let written = options::of_method(method).map(Policy::of_options).transpose()?;
     let policy = written.unwrap_or_else(|| Policy::safe(method));
     let mut decision = Decision { policy, upstream: None };
-    let name = format!("{}/{}", method.parent_service().full_name(), method.name());
+    let name = name(method);
     // What a contract keeps inside, a rule for many methods does not open.
     let closed = decision.policy.access == Access::Internal;
+    let streams = method.is_client_streaming() || method.is_server_streaming();
+    if streams {
+        check_stream(&decision.policy)?;
+    }
     for rule in rules.iter().filter(|rule| rule.matches(&name)) {
         rule.apply(&mut decision)?;
+        // What many methods are told streams may overhear; what one is told is meant.
+        if streams && rule.methods == name {
+            check_stream(&decision.policy)?;
+        }
     }
     if closed {
         decision.policy.access = Access::Internal;
@@ -161,7 +185,33 @@ fn check(policy: &Policy) -> Result<(), String> {
     if policy.hedge_after.is_some() && !policy.retry_safe {
         return Err("it is hedged, but not retry_safe".to_owned());
     }
-    Ok(())
+    for (name, time) in [("deadline", policy.deadline), ("hedge_after", policy.hedge_after)] {
+        if time.is_some_and(|time| time < Duration::from_millis(1)) {
+            return Err(format!("its {name} must be at least 1 ms"));
+        }
+    }
+    let is_name = |name: &str| {
+        let rest = name.strip_suffix('*').unwrap_or(name);
+        // Which refuses upper case, as gRPC does.
+        name == "*" || HeaderName::from_lowercase(rest.as_bytes()).is_ok()
+    };
+    match policy.request_headers.iter().find(|name| !is_name(name)) {
+        Some(name) => Err(format!("its request_headers name `{name}`: no header in lower case")),
+        None => Ok(()),
+    }
+}
+
+/// What no stream can be.
+fn check_stream(policy: &Policy) -> Result<(), String> {
+    let said = [
+        ("hedge_after", policy.hedge_after.is_some()),
+        ("conditional", policy.conditional),
+        ("idempotency_key", policy.idempotency_key),
+    ];
+    match said.into_iter().find(|(_, is_said)| *is_said) {
+        Some((name, _)) => Err(format!("it streams, and {name} is for methods that do not")),
+        None => Ok(()),
+    }
 }
 
 fn success(status: u16) -> Result<StatusCode, String> {

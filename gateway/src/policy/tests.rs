@@ -119,10 +119,32 @@ fn contradictions_are_refused() {
         ("access = 'public'\nroles = ['ADMIN']", "public"),
         ("hedge_after = '10ms'", "retry_safe"),
         ("success_status = 404", "success_status"),
+        ("deadline = '0s'", "deadline"),
+        ("retry_safe = true\nhedge_after = '0s'", "hedge_after"),
+        ("request_headers = ['X-Trace']", "`X-Trace`"),
+        ("request_headers = ['x-*', 'a b']", "`a b`"),
     ];
     for (text, named) in table {
         let rules = rules(&format!("[[policies]]\nmethods = '*'\n{text}"));
         let fault = decide(&greet(), &rules).unwrap_err();
         assert!(fault.contains(named), "{fault}");
+    }
+}
+
+/// A rule for many methods says nothing of their streams; one for a stream is refused.
+#[test]
+fn what_no_stream_can_be_is_refused_where_one_is_named() {
+    let stream = crate::corner::greeter()
+        .services()
+        .flat_map(|service| service.methods().collect::<Vec<_>>())
+        .find(MethodDescriptor::is_server_streaming)
+        .unwrap();
+    for said in
+        ["retry_safe = true\nhedge_after = '1s'", "conditional = true", "idempotency_key = true"]
+    {
+        let all = rules(&format!("[[policies]]\nmethods = '*'\n{said}"));
+        decide(&stream, &all).unwrap();
+        let one = rules(&format!("[[policies]]\nmethods = '{}'\n{said}", name(&stream)));
+        assert!(decide(&stream, &one).unwrap_err().starts_with("it streams"), "{said}");
     }
 }

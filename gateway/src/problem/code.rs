@@ -37,13 +37,22 @@ pub(super) fn is_service(domain: &str) -> bool {
     domain.ends_with(DOMAIN_END) && !OWN_DOMAINS.contains(&domain)
 }
 
+/// Whether a callee that answers this code says too little: nobody knows then whether it carried the
+/// call out, and its words are about its insides. A service of ours that explains a refusal is
+/// believed, but not what it says of a fault.
+pub(super) fn is_unexplained(code: Code, of_service: bool) -> bool {
+    let is_vague = matches!(code, Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable);
+    is_fault(code) || (is_vague && !of_service)
+}
+
+/// What a client is told of it.
 pub(super) fn public_detail(status: &Status, of_service: bool) -> Box<str> {
     Box::from(match status.code() {
-        code if is_fault(code) => "the request failed inside",
-        _ if of_service => status.message(),
+        code if !is_unexplained(code, of_service) => status.message(),
         Code::Unavailable => "the service is unavailable",
         Code::DeadlineExceeded => "the service did not answer in time",
-        _ => status.message(),
+        Code::Cancelled => "the service gave the request up",
+        _ => "the request failed inside",
     })
 }
 

@@ -16,7 +16,7 @@ use transcoder::InputError;
 
 use crate::answer::{Answer, whole};
 use crate::config::ErrorForm;
-use code::{code_name, http_status, is_fault, is_service, public_detail};
+use code::{code_name, http_status, is_fault, is_service, is_unexplained, public_detail};
 
 /// When to come again if nobody said, but a repeat is right.
 const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
@@ -125,6 +125,11 @@ impl Problem {
     /// Adds the methods that the path admits.
     pub(crate) fn allow(self, allow: &str) -> Self {
         Self { allow: Some(allow.into()), ..self }
+    }
+
+    /// Whether the upstream says too little to know whether it carried the request out.
+    pub(crate) fn is_unexplained(&self) -> bool {
+        self.code.is_some_and(|code| is_unexplained(code, self.of_service))
     }
 
     /// Adds that nobody knows whether the request was carried out.

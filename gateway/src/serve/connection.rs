@@ -43,9 +43,9 @@ pub(crate) async fn serve(arrival: Arrival, worker: Rc<Worker>, stop: Cancellati
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let peer = Rc::new(Peer::over_tls(address.ip(), session.peer_certificates()));
     if is_http2 {
-        Box::pin(http2::serve(*stream, peer, &worker, stop)).await;
+        Box::pin(http2::serve(stream, peer, &worker, stop)).await;
     } else {
-        Box::pin(http1::serve(*stream, peer, &worker, stop)).await;
+        Box::pin(http1::serve(stream, peer, &worker, stop)).await;
     }
 }
 

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::server::conn::http1::Builder;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -41,18 +42,32 @@ impl Transport for TcpStream {
     }
 }
 
-impl Transport for TlsStream<TcpStream> {
+/// Boxed, for it is large, and futures hold it in many places.
+impl Transport for Box<TlsStream<TcpStream>> {
     fn socket(&self) -> &TcpStream {
         self.get_ref().0
     }
 }
 
-/// Answers requests until the connection ends, or is drained at `stop`.
+/// Answers requests until the connection ends, or is drained at `stop`; then it is what the last of
+/// them made of it.
 pub(super) async fn serve<S: Transport>(
     stream: S,
     peer: Rc<Peer>,
     worker: &Rc<Worker>,
     stop: CancellationToken,
+) {
+    converse(stream, &peer, worker, &stop).await;
+    if let Some(after) = peer.after() {
+        after(stop).await;
+    }
+}
+
+async fn converse<S: Transport>(
+    stream: S,
+    peer: &Rc<Peer>,
+    worker: &Rc<Worker>,
+    stop: &CancellationToken,
 ) {
     let limits = &worker.edge.settings.limits;
     let builder = builder(limits);
@@ -60,34 +75,48 @@ pub(super) async fn serve<S: Transport>(
     // Requests so far, and since when there was no other: the head of the next must come in time.
     let (mut requests, mut since) = (peer.requests(), Instant::now());
     loop {
-        let service = service(worker, &peer);
-        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut connection = Box::new(connection);
-        let unused = tokio::select! {
-            biased;
-            // A connection that breaks is the client's affair; its requests are logged one by one.
-            _ = &mut connection => return,
-            unused = aside(stop.run_until_cancelled(peer.unused(LET_GO_AFTER))) => unused,
-        };
-        if unused.is_none() {
-            Pin::new(&mut *connection).graceful_shutdown();
-            let _ = connection.await;
-            return;
-        }
-        let Some(parts) = connection.into_parts() else { return };
-        stream = parts.io.into_inner();
+        let Some((silent, read)) = talk(stream, peer, worker, &builder, stop).await else { return };
+        stream = silent;
         if requests != peer.requests() {
             (requests, since) = (peer.requests(), Instant::now());
         }
         let left = limits.header_timeout.saturating_sub(since.elapsed());
-        let is_half = !parts.read_buf.is_empty();
-        stream.unread(&parts.read_buf);
-        if left.is_zero() || !(is_half || is_woken(&stream, left, &stop).await) {
+        let is_half = !read.is_empty();
+        stream.unread(&read);
+        drop(read);
+        if left.is_zero() || !(is_half || is_woken(&stream, left, stop).await) {
             // The client need not be there any more.
             let _ = timeout(limits.send_timeout, stream.shutdown()).await;
             return;
         }
     }
+}
+
+/// Answers requests until the client is silent: the stream, and what was read of a next request.
+/// `None` when the connection has ended. What hyper held is freed with this future, before the silence.
+async fn talk<S: Transport>(
+    stream: Patient<S>,
+    peer: &Rc<Peer>,
+    worker: &Rc<Worker>,
+    builder: &Builder,
+    stop: &CancellationToken,
+) -> Option<(Patient<S>, Bytes)> {
+    let service = service(worker, peer);
+    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let mut connection = Box::new(connection);
+    let unused = tokio::select! {
+        biased;
+        // A connection that breaks is the client's affair; its requests are logged one by one.
+        _ = &mut connection => return None,
+        unused = aside(stop.run_until_cancelled(peer.unused(LET_GO_AFTER))) => unused,
+    };
+    if unused.is_none() {
+        Pin::new(&mut *connection).graceful_shutdown();
+        let _ = connection.await;
+        return None;
+    }
+    let parts = connection.into_parts()?;
+    Some((parts.io.into_inner(), parts.read_buf))
 }
 
 /// Waits for a silent client; false when its time is over.

@@ -28,7 +28,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use http2::is_answered;
-pub(crate) use peer::Peer;
+pub(crate) use peer::{Peer, address_header};
 
 use crate::edge::Edge;
 use tls::Tls;

@@ -1,22 +1,28 @@
 //! Who is at the other end of a connection.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::LocalBoxFuture;
 use http::HeaderValue;
 use rustls::pki_types::CertificateDer;
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+/// What goes on over a connection when HTTP is over; it ends early when the gateway drains.
+type After = Box<dyn FnOnce(CancellationToken) -> LocalBoxFuture<'static, ()>>;
+
 /// Where a connection comes from.
-#[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) address: IpAddr,
+    /// The same as a header shows it.
+    pub(crate) shown: HeaderValue,
     pub(crate) over_tls: bool,
     /// The client's certificate, verified.
     pub(crate) certificate: Option<ClientCertificate>,
@@ -24,6 +30,8 @@ pub(crate) struct Peer {
     requests: Cell<u64>,
     /// Whether something waits for the client to take it.
     pub(super) waits: Arc<AtomicBool>,
+    /// Where another protocol was asked for.
+    after: RefCell<Option<After>>,
 }
 
 /// What a client's certificate says of it.
@@ -48,12 +56,15 @@ impl Peer {
     }
 
     fn new(address: IpAddr, over_tls: bool, certificate: Option<ClientCertificate>) -> Self {
+        let address = address.to_canonical();
         Self {
-            address: address.to_canonical(),
+            address,
+            shown: address_header(address),
             over_tls,
             certificate,
             requests: Cell::new(0),
             waits: Arc::default(),
+            after: RefCell::default(),
         }
     }
 
@@ -65,6 +76,20 @@ impl Peer {
     /// Requests that came over the connection so far.
     pub(super) fn requests(&self) -> u64 {
         self.requests.get()
+    }
+
+    /// The connection speaks something else once the request under way is answered. It keeps its
+    /// place among all connections until that ends.
+    pub(crate) fn becomes<F>(&self, after: impl FnOnce(CancellationToken) -> F + 'static)
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        *self.after.borrow_mut() = Some(Box::new(|stop| Box::pin(after(stop))));
+    }
+
+    /// What goes on when HTTP is over.
+    pub(super) fn after(&self) -> Option<After> {
+        self.after.take()
     }
 
     /// Waits until nothing has come over the connection for so long, and nothing was under way.
@@ -87,6 +112,16 @@ impl Peer {
         let answering = Rc::strong_count(self) > 2;
         (self.requests(), answering || self.waits.load(Ordering::Relaxed))
     }
+}
+
+/// An address as a header shows it.
+pub(crate) fn address_header(address: IpAddr) -> HeaderValue {
+    // It is made of digits, dots and colons.
+    let shown = HeaderValue::try_from(address.to_string());
+    let mut shown = shown.unwrap_or(HeaderValue::from_static("unknown"));
+    // It differs from client to client: it must not crowd the compression table.
+    shown.set_sensitive(true);
+    shown
 }
 
 impl ClientCertificate {

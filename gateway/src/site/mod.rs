@@ -36,7 +36,7 @@ pub(crate) type Sites = Arc<ArcSwap<Site>>;
 const GRPC_PACKAGE: &str = "grpc.";
 
 /// Contracts, and who offers the services in them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Contract {
     pub(crate) pool: DescriptorPool,
     /// Upstream of each service, where that is known from the upstreams themselves.
@@ -44,7 +44,7 @@ pub(crate) struct Contract {
 }
 
 /// How contracts become a site.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Settings {
     /// Policies by pattern, over those of the contracts.
     pub(crate) rules: Vec<Rule>,
@@ -56,6 +56,22 @@ pub(crate) struct Settings {
     pub(crate) json: transcoder::Settings,
     /// What errors look like.
     pub(crate) errors: ErrorForm,
+    /// Names of the rate-limit classes.
+    pub(crate) classes: BTreeSet<String>,
+}
+
+#[cfg(test)]
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            rules: Vec::new(),
+            upstreams: Vec::new(),
+            pages: Vec::new(),
+            json: transcoder::Settings::default(),
+            errors: ErrorForm::default(),
+            classes: limits::RateConfig::default().classes.into_keys().collect(),
+        }
+    }
 }
 
 /// Routes, methods, policies and documents of one set of contracts.
@@ -65,6 +81,8 @@ pub(crate) struct Site {
     rpcs: HashMap<Box<str>, Arc<Rpc>>,
     /// The contracts as a document.
     pub(crate) openapi: Kept,
+    /// Policies that fit no method, by their place.
+    pub(crate) idle: Vec<usize>,
 }
 
 /// Why contracts cannot be served.
@@ -81,6 +99,14 @@ pub enum SiteError {
     /// A route cannot be served.
     #[error(transparent)]
     Route(#[from] RouteError),
+    /// The rules of a message cannot be applied.
+    #[error("the rules of {message}: {fault}")]
+    Rules {
+        /// Full name of the message.
+        message: String,
+        /// What is wrong with them.
+        fault: String,
+    },
 }
 
 impl Site {
@@ -95,11 +121,13 @@ impl Site {
             rpcs.extend(offered.map(Arc::new));
         }
         let schema = Schema::new(pool, &OfOptions, settings.json);
+        schema.check_rules().map_err(|(message, fault)| SiteError::Rules { message, fault })?;
         let routes = Routes::compile(&schema, &rpcs, &settings.pages)?;
         let openapi = openapi::document(pool, &routes, &schema, settings.errors).to_string();
         let openapi = Kept::new("application/json", openapi);
         let by_path = |rpc: Arc<Rpc>| (rpc.grpc_path.as_str().into(), rpc);
-        Ok(Self { routes, rpcs: rpcs.into_iter().map(by_path).collect(), openapi })
+        let rpcs = rpcs.into_iter().map(by_path).collect();
+        Ok(Self { routes, rpcs, openapi, idle: policy::idle(pool, &settings.rules) })
     }
 
     /// The site of `pool` under these rules, with all pages.
@@ -130,6 +158,11 @@ impl Site {
         self.rpcs.get(grpc_path)
     }
 
+    /// Whether no method is known.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rpcs.is_empty()
+    }
+
     /// Names of the upstreams that have a method here.
     pub(crate) fn upstreams(&self) -> BTreeSet<&str> {
         self.rpcs.values().map(|rpc| &*rpc.upstream).collect()
@@ -153,6 +186,12 @@ fn offer(
     let decision = policy::decide(method, &settings.rules)?;
     if decision.policy.access == Access::Internal {
         return Ok(None);
+    }
+    if !settings.classes.contains(&*decision.policy.rate_limit) {
+        return Err(format!(
+            "there is no class `{}` in gateway.rate_limits.classes",
+            decision.policy.rate_limit
+        ));
     }
     let upstream = match decision.upstream {
         Some(named) if settings.upstreams.contains(&named) => named,

@@ -1,9 +1,10 @@
 //! Where contracts come from, and how their changes reach the site.
 
 mod file;
+mod merge;
 mod reflection;
+mod watched;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +13,17 @@ use metrics::counter;
 use prost_reflect::{DescriptorError, DescriptorPool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
+use upstream::Upstreams;
 
+use crate::StartError;
 use crate::config::Config;
 use crate::pages::{PAGES, Page};
+use crate::reload::Order;
 use crate::site::{Contract, Settings, Site, SiteError, Sites, is_of_grpc};
 use file::DescriptorFile;
-use reflection::{Reflected, Reflection};
+use watched::Watched;
 
 pub use reflection::ReflectionError;
 
@@ -27,6 +32,12 @@ const RELOADS: &str = "malha_edge_contract_reloads_total";
 
 /// When to ask again after contracts could not be had: an upstream may be about to start.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Time for all that one upstream shows.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// The same at the start, where the others wait for it.
+const FIRST_ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where contracts come from. Without a word about it: from Malha itself when there are no
 /// upstreams, else from the upstreams by reflection.
@@ -66,6 +77,9 @@ pub enum ContractError {
     /// The descriptors make no whole.
     #[error("the descriptors are not complete: {0}")]
     Descriptors(#[from] DescriptorError),
+    /// A descriptor is not what it should be.
+    #[error("a descriptor cannot be read: {0}")]
+    Broken(prost::DecodeError),
     /// The settings of an upstream cannot be used.
     #[error("gateway: {0}")]
     Upstream(#[from] upstream::ConfigError),
@@ -77,15 +91,13 @@ pub enum ContractError {
         /// What went wrong.
         source: ReflectionError,
     },
-    /// Two upstreams have different files of one name.
-    #[error("the upstreams `{one}` and `{other}` show different files `{file}`")]
-    Differ {
-        /// The file of the contracts.
-        file: String,
-        /// An upstream.
-        one: String,
-        /// Another.
-        other: String,
+    /// A policy speaks of nobody, and so would not do what it was written for.
+    #[error("gateway.policies[{place}].methods: `{methods}` fits no method of the contracts")]
+    Idle {
+        /// Which policy, counted from 0.
+        place: usize,
+        /// Its pattern.
+        methods: String,
     },
     /// The contracts cannot be served.
     #[error(transparent)]
@@ -99,28 +111,23 @@ pub(crate) enum Source {
     /// A descriptor set.
     File(DescriptorFile),
     /// What upstreams show of themselves.
-    Reflection(Vec<Reflection>, Vec<Reflected>),
+    Reflection(Watched),
 }
 
 impl Source {
-    /// The contracts, when they are not those that were last seen.
-    async fn changed(&mut self) -> Result<Option<Contract>, ContractError> {
+    /// The contracts, when they are not those that were last seen. No upstream is waited for longer
+    /// than `within`.
+    async fn changed(&mut self, within: Duration) -> Result<Option<Contract>, ContractError> {
         match self {
             Self::Own => Ok(None),
             Self::File(file) => file.changed().await,
-            Self::Reflection(upstreams, seen) => {
-                let mut found = Vec::new();
-                for upstream in upstreams.iter() {
-                    found.push(upstream.ask().await?);
-                }
-                if found == *seen {
-                    return Ok(None);
-                }
-                let contract = reflection::merge(&found)?;
-                *seen = found;
-                Ok(Some(contract))
-            }
+            Self::Reflection(upstreams) => upstreams.changed(within).await,
         }
+    }
+
+    /// Whether contracts are still to come.
+    fn is_awaited(&self) -> bool {
+        matches!(self, Self::Reflection(upstreams) if upstreams.is_awaited())
     }
 }
 
@@ -129,6 +136,8 @@ pub(crate) struct Follower {
     source: Source,
     settings: Settings,
     check: Duration,
+    /// What is served.
+    contract: Contract,
 }
 
 impl Follower {
@@ -138,12 +147,7 @@ impl Follower {
         let source = match descriptors {
             Some(path) => Source::File(DescriptorFile::new(path.clone())),
             None if config.upstreams.is_empty() => Source::Own,
-            None => {
-                let upstreams = config.upstreams.iter();
-                let upstreams: Result<_, _> =
-                    upstreams.map(|(name, upstream)| Reflection::new(name, upstream)).collect();
-                Source::Reflection(upstreams?, Vec::new())
-            }
+            None => Source::Reflection(Watched::new(&config.upstreams, *check)?),
         };
         let pages = PAGES.into_iter().filter(|page| config.metrics || *page != Page::Metrics);
         let settings = Settings {
@@ -155,66 +159,154 @@ impl Follower {
                 merge_duplicates: config.json.merge_duplicates,
             },
             errors: config.errors,
+            classes: config.rate_limits.classes.keys().cloned().collect(),
         };
-        Ok(Self { source, settings, check: *check })
+        Ok(Self { source, settings, check: *check, contract: Contract::default() })
     }
 
-    /// The first site. An upstream that does not show its contracts yet is asked until it does;
-    /// contracts that cannot be served are an error.
+    /// The first site, of what is known by now: an upstream that does not show its contracts yet
+    /// keeps nobody waiting. Contracts that cannot be served are an error.
     pub(crate) async fn first(&mut self) -> Result<Site, ContractError> {
-        loop {
-            match self.once().await {
-                Err(error @ ContractError::Reflection { .. }) => {
-                    tracing::warn!(%error, "waiting for contracts");
-                    sleep(AGAIN_AFTER).await;
-                }
-                result => return result,
-            }
-        }
+        let known = self.source.changed(FIRST_ANSWER_WITHIN).await?;
+        let own = || match self.source {
+            Source::Own => contracts::pool().clone(),
+            Source::File(_) | Source::Reflection(_) => DescriptorPool::default(),
+        };
+        let known = known.unwrap_or_else(|| Contract { pool: own(), ..Contract::default() });
+        let site = self.checked(&known)?;
+        self.contract = known;
+        Ok(site)
     }
 
-    /// The first site, if the contracts can be had now.
-    pub(crate) async fn once(&mut self) -> Result<Site, ContractError> {
-        if let Some(site) = self.next().await? {
-            return Ok(site);
+    /// The first site, once everything is known that there is to know.
+    pub(crate) async fn whole(&mut self) -> Result<Site, ContractError> {
+        match &mut self.source {
+            Source::Reflection(upstreams) => {
+                let contract = upstreams.all().await?;
+                self.checked(&contract)
+            }
+            Source::Own | Source::File(_) => self.first().await,
         }
-        let own = Contract { pool: contracts::pool().clone(), offers: BTreeMap::new() };
-        Ok(Site::build(&own, &self.settings)?)
     }
 
     /// Keeps `sites` up to date, for as long as it is polled. Contracts that are broken change
     /// nothing: the site that is there stays.
-    pub(crate) async fn follow(mut self, sites: Sites) {
-        if matches!(self.source, Source::Own) {
-            return;
-        }
-        let mut wait = self.check;
+    ///
+    /// Orders that come in by the way change policies and upstreams too, or nothing.
+    pub(crate) async fn follow(
+        mut self,
+        sites: Sites,
+        upstreams: Upstreams,
+        mut orders: mpsc::Receiver<Order>,
+    ) {
+        let mut fault = None;
         loop {
-            sleep(wait).await;
-            wait = self.check;
+            let is_well = fault.is_none() && !self.source.is_awaited();
+            let wait = if is_well { self.check } else { self.check.min(AGAIN_AFTER) };
+            tokio::select! {
+                Some(Order { config, done }) = orders.recv() => {
+                    // Who gave the order may be gone.
+                    let _ = done.send(self.obey(&config, &sites, &upstreams).await);
+                    continue;
+                }
+                () = sleep(wait) => {}
+            }
             match self.next().await {
-                Ok(None) => {}
+                Ok(None) => fault = None,
                 Ok(Some(site)) => {
+                    fault = None;
                     sites.store(Arc::new(site));
                     counter!(RELOADS, "outcome" => "changed").increment(1);
                     tracing::info!("contracts reloaded");
                 }
                 Err(error) => {
-                    wait = wait.min(AGAIN_AFTER);
                     counter!(RELOADS, "outcome" => "failed").increment(1);
-                    tracing::error!(%error, "contracts not reloaded, those before stay");
+                    let news = Some(error.to_string());
+                    if fault != news {
+                        tracing::error!(%error, "contracts not reloaded, those before stay");
+                    }
+                    fault = news;
                 }
             }
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Site>, ContractError> {
-        let Some(contract) = self.source.changed().await? else { return Ok(None) };
-        if contract.pool.services().all(|service| is_of_grpc(&service)) {
-            return Err(ContractError::Empty);
+    /// Takes upstreams and policies over, all or none.
+    async fn obey(
+        &mut self,
+        config: &Config,
+        sites: &Sites,
+        upstreams: &Upstreams,
+    ) -> Result<(), StartError> {
+        config.validate()?;
+        let mut watched = match &self.source {
+            Source::Reflection(watched) => Some(watched.under(&config.upstreams)?),
+            Source::Own | Source::File(_) => None,
+        };
+        let contract = match &mut watched {
+            Some(watched) => watched.known(FIRST_ANSWER_WITHIN).await?,
+            None => self.contract.clone(),
+        };
+        let settings = Settings {
+            rules: config.policies.clone(),
+            upstreams: config.upstreams.keys().cloned().collect(),
+            ..self.settings.clone()
+        };
+        let is_awaited = watched.as_ref().is_some_and(Watched::is_awaited);
+        let site = checked(&contract, &settings, is_awaited)?;
+        upstreams.reload(&config.upstreams())?;
+        sites.store(Arc::new(site));
+        (self.settings, self.contract) = (settings, contract);
+        if let Some(watched) = watched {
+            self.source = Source::Reflection(watched);
         }
-        Ok(Some(Site::build(&contract, &self.settings)?))
+        Ok(())
     }
+
+    async fn next(&mut self) -> Result<Option<Site>, ContractError> {
+        let Some(contract) = self.source.changed(ANSWER_WITHIN).await? else { return Ok(None) };
+        let is_awaited = self.source.is_awaited();
+        let site = site(&contract, &self.settings, is_awaited)?;
+        if let Err(error) = check_policies(&site, &self.settings, is_awaited) {
+            tracing::warn!(%error, "contracts changed, and a policy is idle now");
+        }
+        self.contract = contract;
+        Ok(Some(site))
+    }
+
+    fn checked(&self, contract: &Contract) -> Result<Site, ContractError> {
+        checked(contract, &self.settings, self.source.is_awaited())
+    }
+}
+
+/// The site of contracts and settings that are all that is meant.
+fn checked(
+    contract: &Contract,
+    settings: &Settings,
+    is_awaited: bool,
+) -> Result<Site, ContractError> {
+    let site = site(contract, settings, is_awaited)?;
+    check_policies(&site, settings, is_awaited)?;
+    Ok(site)
+}
+
+/// Every policy speaks of a method, as far as all are known.
+fn check_policies(site: &Site, settings: &Settings, is_awaited: bool) -> Result<(), ContractError> {
+    match site.idle.first() {
+        Some(&place) if !is_awaited => {
+            let methods = settings.rules[place].methods.clone();
+            Err(ContractError::Idle { place, methods })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn site(contract: &Contract, settings: &Settings, is_awaited: bool) -> Result<Site, ContractError> {
+    let is_empty = contract.pool.services().all(|service| is_of_grpc(&service));
+    if is_empty && !is_awaited {
+        return Err(ContractError::Empty);
+    }
+    Ok(Site::build(contract, settings)?)
 }
 
 fn pool_of(set: &[u8]) -> Result<DescriptorPool, ContractError> {

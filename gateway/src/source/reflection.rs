@@ -17,17 +17,14 @@ use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse
 
 use upstream::{Failure, Health, Route, StreamCall, UpstreamConfig, Upstreams, Worker};
 
-use super::{ContractError, pool_of};
-use crate::site::Contract;
+use super::merge::is_well_known;
+use super::{ANSWER_WITHIN, ContractError};
 
 /// Both versions of the protocol have the same messages.
 const PATHS: [&str; 2] = [
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 ];
-
-/// Time for all that one upstream shows.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Files that one upstream may show: what shows more is broken or means ill.
 const FILES_MAX: usize = 4096;
@@ -56,13 +53,14 @@ pub enum ReflectionError {
 }
 
 /// An upstream that shows its contracts.
+#[derive(Clone)]
 pub(crate) struct Reflection {
     upstream: Arc<str>,
     worker: Worker,
 }
 
 /// What an upstream shows of itself.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reflected {
     pub(super) upstream: String,
     pub(super) services: BTreeSet<String>,
@@ -83,9 +81,14 @@ impl Reflection {
         Ok(Self { upstream: name.into(), worker })
     }
 
-    /// Asks for everything that the upstream offers.
-    pub(super) async fn ask(&self) -> Result<Reflected, ContractError> {
-        let asked = timeout(ANSWER_WITHIN, self.ask_versions()).await;
+    /// Name of the upstream.
+    pub(super) fn name(&self) -> &str {
+        &self.upstream
+    }
+
+    /// Asks for everything that the upstream offers, for no longer than `within`.
+    pub(super) async fn ask(&self, within: Duration) -> Result<Reflected, ContractError> {
+        let asked = timeout(within, self.ask_versions()).await;
         asked.unwrap_or(Err(ReflectionError::Slow)).map_err(|source| ContractError::Reflection {
             upstream: self.upstream.to_string(),
             source,
@@ -200,41 +203,6 @@ fn request(question: Question) -> ServerReflectionRequest {
 
 /// A file that everybody imports and not every server can show.
 fn well_known(name: &str) -> Option<Vec<u8>> {
-    let is_well_known = name.starts_with("google/") || name.starts_with("buf/validate/");
-    let file = contracts::pool().get_file_by_name(name).filter(|_| is_well_known)?;
+    let file = contracts::pool().get_file_by_name(name).filter(|_| is_well_known(name))?;
     Some(file.encode_to_vec())
-}
-
-/// What several upstreams show, as one contract.
-pub(super) fn merge(all: &[Reflected]) -> Result<Contract, ContractError> {
-    let mut files: BTreeMap<&str, (&str, &Vec<u8>)> = BTreeMap::new();
-    let mut offers = BTreeMap::new();
-    let mut offered_twice = Vec::new();
-    for Reflected { upstream, services, files: own } in all {
-        for service in services {
-            if offers.insert(service.clone(), upstream.clone()).is_some() {
-                offered_twice.push(service);
-            }
-        }
-        for (name, file) in own {
-            let (one, known) = *files.entry(name).or_insert((upstream, file));
-            // Compilers of several languages write them in several ways.
-            let is_well_known = name.starts_with("google/");
-            if known != file && !is_well_known {
-                let (one, other) = (one.to_owned(), upstream.clone());
-                return Err(ContractError::Differ { file: name.clone(), one, other });
-            }
-        }
-    }
-    // Which of them is meant, a policy has to say.
-    offers.retain(|service, _| !offered_twice.contains(&service));
-    let set = EncodedSet { file: files.into_values().map(|(_, file)| file.clone()).collect() };
-    Ok(Contract { pool: pool_of(&set.encode_to_vec())?, offers })
-}
-
-/// A `FileDescriptorSet` whose files stay as they were encoded.
-#[derive(Clone, PartialEq, Message)]
-struct EncodedSet {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    file: Vec<Vec<u8>>,
 }

@@ -9,7 +9,8 @@ use super::*;
 fn of_file(path: PathBuf) -> Follower {
     let source = Source::File(DescriptorFile::new(path));
     let settings = Settings { upstreams: vec!["one".to_owned()], ..Settings::default() };
-    Follower { source, settings, check: Duration::from_millis(10) }
+    let contract = Contract::default();
+    Follower { source, settings, check: Duration::from_millis(10), contract }
 }
 
 fn has(site: &Site, method: &str) -> bool {
@@ -33,7 +34,10 @@ async fn a_changed_file_changes_the_site_and_a_broken_one_does_not() {
     fs::write(&path, greeter::descriptors()).unwrap();
     let mut follower = of_file(path.clone());
     let sites: Sites = Arc::new(arc_swap::ArcSwap::from_pointee(follower.first().await.unwrap()));
-    let following = tokio::spawn(follower.follow(Arc::clone(&sites)));
+    let none = upstream::Config::default();
+    let upstreams = Upstreams::new(&none, None, std::num::NonZeroUsize::MIN).unwrap();
+    let (_nobody, orders) = mpsc::channel(1);
+    let following = tokio::spawn(follower.follow(Arc::clone(&sites), upstreams, orders));
     let first = sites.load_full();
     assert!(has(&first, "SayHello"));
 
@@ -70,22 +74,69 @@ async fn a_file_that_is_not_there_or_no_set_is_refused_at_the_start() {
     assert!(matches!(empty, ContractError::Empty), "it decodes, but to nothing");
 }
 
-#[test]
-fn files_of_one_name_that_differ_are_refused() {
-    let shown = |upstream: &str, service: &str, file: &[u8]| Reflected {
-        upstream: upstream.to_owned(),
-        services: [service.to_owned()].into(),
-        files: [("a.proto".to_owned(), file.to_vec())].into(),
-    };
-    let file = prost_types::FileDescriptorProto {
-        name: Some("a.proto".to_owned()),
-        ..prost_types::FileDescriptorProto::default()
-    };
-    let file = prost::Message::encode_to_vec(&file);
+/// A rule of messages that cannot be compiled would fail every request.
+#[tokio::test]
+async fn a_rule_that_does_not_compile_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rules.binpb");
+    let text = r#"
+        syntax = "proto3";
+        package a;
+        import "buf/validate/validate.proto";
+        message Below {
+            option (buf.validate.message).cel = {id: "odd", message: "no", expression: "this.x =>"};
+            int32 x = 1;
+        }
+        message In { Below below = 1; }
+        service A { rpc Go(In) returns (In); }
+    "#;
+    for (text, refused) in [(text, true), (&text.replace("this.x =>", "this.x > 0"), false)] {
+        fs::write(&path, greeter::compile("rules.proto", text)).unwrap();
+        let built = of_file(path.clone()).first().await;
+        assert_eq!(built.is_err(), refused);
+        if let Err(error) = built {
+            assert!(error.to_string().starts_with("the rules of a.Below: "), "{error}");
+        }
+    }
+}
 
-    let same = reflection::merge(&[shown("one", "a.A", &file), shown("two", "a.A", &file)]);
-    assert!(same.unwrap().offers.is_empty(), "two offer it: a policy has to say which is meant");
-    let unlike = [shown("one", "a.A", &file), shown("two", "a.B", b"")];
-    let fault = reflection::merge(&unlike).unwrap_err().to_string();
-    assert!(fault.contains("`one` and `two`") && fault.contains("a.proto"), "{fault}");
+/// A policy that speaks of nobody, or of a class that is not there, does not protect what it was
+/// written for.
+#[tokio::test]
+async fn policies_that_name_what_is_not_there_are_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("greeter.binpb");
+    fs::write(&path, greeter::descriptors()).unwrap();
+    let started = async |methods: &str, class: &str| {
+        let mut follower = of_file(path.clone());
+        let (methods, class) = (methods.to_owned(), Some(class.to_owned()));
+        let rule = crate::Rule { methods, rate_limit: class, ..crate::Rule::default() };
+        follower.settings.rules = vec![rule];
+        follower.first().await.map(|_| ()).map_err(|error| error.to_string())
+    };
+    started("greeter.v1.*", "default").await.unwrap();
+    let idle = started("greeter.v1.Greter/*", "default").await.unwrap_err();
+    let said = "gateway.policies[0].methods: `greeter.v1.Greter/*` fits no method of the contracts";
+    assert_eq!(idle, said);
+    let unknown = started("*", "defualt").await.unwrap_err();
+    assert!(unknown.ends_with("there is no class `defualt` in gateway.rate_limits.classes"));
+}
+
+/// An option that says something, but not who may call, is no reason to hide a method.
+#[tokio::test]
+async fn a_method_whose_options_name_no_access_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.binpb");
+    let text = r#"
+        syntax = "proto3";
+        package a;
+        import "malha/options/v1/options.proto";
+        message In {}
+        service A {
+            rpc Go(In) returns (In) { option (malha.options.v1.method) = {idempotency_key: true}; }
+        }
+    "#;
+    fs::write(&path, greeter::compile("half.proto", text)).unwrap();
+    let error = of_file(path).first().await.err().unwrap().to_string();
+    assert_eq!(error, "a.A.Go: its option malha.options.v1.method names no access");
 }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use upstream::{Receiver, Sender, StreamCall};
 
 use crate::edge::{Asked, Exchange, Worker, refused};
+use crate::headers::tell;
 use crate::problem::Problem;
 use crate::site::Route;
 
@@ -61,7 +62,10 @@ pub(crate) async fn accepted(
 ) -> Result<(), Problem> {
     let failure = match receiver.headers().await {
         Ok(head) if head.contains_key("grpc-status") => receiver.message().await.err(),
-        Ok(_) => None,
+        Ok(head) => {
+            tell(head, &mut exchange.headers);
+            None
+        }
         Err(failure) => Some(failure),
     };
     match failure {

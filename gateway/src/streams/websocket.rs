@@ -2,7 +2,7 @@
 //!
 //! An empty text frame says that the client sends no more; what the upstream still has to say comes
 //! back until it closes. The close code tells the status of the call: 1000 when it ended well, 1007
-//! for a message that is not what the contract says, 1008 for a user who may not, 1011 for a fault
+//! for a message that is not what the contract says, 1001 when the gateway goes, 1008 for a user who may not, 1011 for a fault
 //! inside, 1013 when the upstream cannot be reached, else 4000 plus the code of gRPC. A last text
 //! frame `{"error": …}` says more.
 
@@ -19,13 +19,13 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::task::spawn_local;
 use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error as SocketError, Message};
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use transcoder::Output;
 use upstream::{Receiver, Sender};
@@ -68,7 +68,7 @@ pub(crate) fn is_asked_for(head: &Parts) -> bool {
 }
 
 impl Worker {
-    /// Answers a request that begins a WebSocket; what comes then runs beside the connection.
+    /// Answers a request that begins a WebSocket; what comes then is no HTTP any more.
     pub(super) async fn websocket(
         &self,
         exchange: &mut Exchange,
@@ -91,9 +91,10 @@ impl Worker {
         };
         let bytes_max = settings.limits.body_bytes_max as usize;
         let record = exchange.beside();
-        spawn_local(async move {
+        exchange.peer.becomes(move |stop| async move {
             if let Ok(upgraded) = upgrade.await {
-                talk.run(socket(upgraded, bytes_max).await, sender, receiver, record).await;
+                let socket = socket(upgraded, bytes_max).await;
+                talk.run(socket, sender, receiver, record, stop).await;
             }
         });
         let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
@@ -148,12 +149,21 @@ enum End {
     Well,
     /// The client went, or closed the socket itself.
     Left,
+    /// The gateway goes.
+    Away,
     /// Something is wrong.
     Wrong(Problem),
 }
 
 impl Talk {
-    async fn run(self, socket: Socket, sender: Sender, mut receiver: Receiver, mut record: Record) {
+    async fn run(
+        self,
+        socket: Socket,
+        sender: Sender,
+        mut receiver: Receiver,
+        mut record: Record,
+        stop: CancellationToken,
+    ) {
         let (mut to_client, mut from_client) = socket.split();
         let end = {
             let mut down = std::pin::pin!(self.down(&mut receiver, &mut to_client, &mut record));
@@ -164,10 +174,11 @@ impl Talk {
                     End::Well => down.await,
                     other => other,
                 },
+                () = stop.cancelled() => End::Away,
             }
         };
         record.status = match &end {
-            End::Well => StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+            End::Well | End::Away => StatusCode::SWITCHING_PROTOCOLS.as_u16(),
             End::Left => record.status,
             End::Wrong(problem) => {
                 record.refused(problem);
@@ -185,13 +196,14 @@ impl Talk {
                 Some(Err(error)) => return refused(&error),
                 None => return End::Left,
             };
-            self.last.set(Instant::now());
             let text = match message {
                 Message::Text(text) => Bytes::from(text),
                 Message::Binary(bytes) => bytes,
                 Message::Close(_) => return End::Left,
+                // They show that the client lives, as the answers to our own pings do, and say nothing.
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => continue,
             };
+            self.last.set(Instant::now());
             if text.is_empty() {
                 // How the call goes on is told by its answers.
                 let _ = sender.finish();
@@ -228,9 +240,12 @@ impl Talk {
     ) -> End {
         let beat = Some(self.settings.heartbeat);
         loop {
-            let next = self.until.within(self.last.get(), beat, receiver.message()).await;
+            let last = self.last.get();
+            let next = self.until.within(last, beat, receiver.message()).await;
             let frame = match next {
                 Err(Silence::Beat) => Message::Ping(Bytes::new()),
+                // The client has said something meanwhile.
+                Err(Silence::Over(_)) if self.last.get() != last => continue,
                 Err(Silence::Over(problem)) => return End::Wrong(problem),
                 Ok(Ok(None)) => return End::Well,
                 Ok(Err(failure)) => return End::Wrong(failed(&self.asked.route, &failure)),
@@ -268,6 +283,7 @@ impl Talk {
         let (code, reason) = match &end {
             End::Left => (CloseCode::Normal, ""),
             End::Well => (CloseCode::Normal, "OK"),
+            End::Away => (CloseCode::Away, "the gateway goes; come again"),
             End::Wrong(problem) => {
                 let json = String::from_utf8_lossy(&self.outcome.json(problem)).into_owned();
                 let _ = socket.send(Message::text(format!("{{\"error\":{json}}}"))).await;

@@ -29,7 +29,7 @@ async fn refused(house: &House, token: &str, reason: &str) {
     problem(response, 401, reason).await;
 }
 
-/// L-05, T-44.
+/// L-05, T-44, B-03, C-24.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_method_that_needs_a_user_needs_a_token() {
     let house = House::start().await;
@@ -175,6 +175,27 @@ async fn a_token_goes_no_further_unless_it_is_forwarded() {
 
         let shown = seen.recv().await.unwrap().get("authorization").cloned();
         assert_eq!(shown.map(|shown| shown == format!("Bearer {token}")), forward.then_some(true));
+    }
+}
+
+/// Which roles of an issuer mean that somebody works here, its settings say.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_of_a_gateway_alone_see_its_upstreams() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("jwks.json");
+    let signer = TokenSigner::generate().unwrap();
+    fs::write(&keys, json!({"keys": [signer.public_jwk()]}).to_string()).unwrap();
+    let (now, lasts) = (clock::Clock::system().now(), Duration::from_mins(1));
+    let roles = vec![Role::Admin];
+    let claims = Claims::new(UserId::random(), TenantId::DEFAULT, roles, now, lasts);
+    let token = signer.sign(&claims).unwrap();
+    let greeter = greeter::Greeter::start().await;
+    for (staff, status) in [(vec!["ADMIN".to_owned()], 200), (Vec::new(), 403)] {
+        let keys = KeysConfig::File(keys.clone());
+        let issuer = IssuerConfig { keys, staff, ..IssuerConfig::malha() };
+        let alone = Alone::of(&greeter, |config| config.issuers = vec![issuer]).await;
+        let asked = alone.client.get(alone.url("/admin/upstreams")).bearer_auth(&token);
+        assert_eq!(asked.send().await.unwrap().status(), status);
     }
 }
 

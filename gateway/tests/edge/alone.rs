@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clock::Clock;
-use gateway::{Access, Config, Contracts, Gateway, RateConfig, Rule, Window};
+use gateway::{Access, Config, Contracts, Gateway, RateConfig, Reloader, Rule, Window};
 use serde_json::Value;
 use testkit::greeter::{self, Greeter};
 use tokio::time::sleep;
@@ -18,7 +18,17 @@ pub(crate) struct Alone {
     /// Where HTTPS is listened for, if it is.
     pub(crate) https: Option<SocketAddr>,
     pub(crate) client: reqwest::Client,
-    _stop: DropGuard,
+    /// As it was started.
+    pub(crate) config: Config,
+    pub(crate) reloader: Reloader,
+    stop: DropGuard,
+}
+
+impl Alone {
+    /// Has it let open requests end, and go.
+    pub(crate) fn drain(self) {
+        drop(self.stop);
+    }
 }
 
 impl Alone {
@@ -57,14 +67,15 @@ impl Alone {
             ..Config::alone()
         };
         configure(&mut config);
-        let gateway = Gateway::bind(config, None, Clock::system()).await.unwrap();
+        let gateway = Gateway::bind(config.clone(), None, Clock::system()).await.unwrap();
+        let reloader = gateway.reloader();
         let (address, https) = (gateway.http().unwrap(), gateway.https());
         let stop = CancellationToken::new();
         tokio::spawn(gateway.serve(stop.clone()));
         // Of the mesh others install it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { address, https, client, _stop: stop.drop_guard() }
+        Self { address, https, client, config, reloader, stop: stop.drop_guard() }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -30,6 +30,7 @@ fn settings(folder: &Path) -> Value {
             "endpoints": ["https://localhost:1"],
             "tls": {"ca": file("ca.pem")},
         }},
+        "access_log": {},
         "redis": {"url": "redis://localhost"},
         "postgres": {"host": "localhost"},
     })
@@ -79,6 +80,18 @@ async fn a_check_looks_into_the_files_that_the_settings_name() {
         ("/upstreams/greeter/tls/ca", file("gone.pem"), ["upstreams.greeter.tls.ca: ", "gone.pem"]),
         ("/upstreams/greeter/tls/ca", file("old.pem"), ["upstreams.greeter.tls.ca", "expired at"]),
         ("/upstreams/greeter/tls/ca", file("empty"), ["upstream `greeter`: tls.ca", "certificate"]),
+        (
+            "/access_log",
+            json!({"file": folder.path().join("gone/access.log")}),
+            ["gateway.access_log.file", "No such file"],
+        ),
+        ("/access_log", json!({"ratio": 7}), ["gateway.access_log.ratio", "from 0 to 1"]),
+        (
+            "/upstreams/greeter/endpoints/0",
+            json!("127.0.0.1:1"),
+            ["upstream `greeter`", "`127.0.0.1:1` needs http:// or https://"],
+        ),
+        ("/upstreams/greeter/endpoints", json!([]), ["upstream `greeter`", "has no endpoints"]),
         ("/upstreams/greeter/endpoints/0", json!("ftp://x:1"), ["`greeter`", "neither http nor"]),
         (
             "/redis/url",

@@ -208,6 +208,7 @@ impl PaymentsService for Payments {
             response.metadata_mut().insert("x-idempotent-replay", "true".parse().unwrap());
         }
         response.metadata_mut().insert("x-inside", "not for clients".parse().unwrap());
+        response.metadata_mut().insert("location", "/transactions/1".parse().unwrap());
         Ok(response)
     }
 

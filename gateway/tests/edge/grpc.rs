@@ -1,5 +1,8 @@
 //! Native gRPC and gRPC-Web through the edge.
 
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine;
@@ -16,6 +19,7 @@ use tonic_types::StatusExt;
 
 use crate::alone::Alone;
 use crate::frames::{self, unframed};
+use crate::unknown::{self, refusing};
 
 fn hello(name: &str) -> Hello {
     Hello { name: name.to_owned(), times: 2 }
@@ -173,4 +177,110 @@ async fn a_stream_that_nobody_reads_is_not_gathered() {
     let (_, other) = alone.get("/v1/hello/bob").await;
     let count: u64 = other["greeted"].as_str().unwrap().parse().unwrap();
     assert!(count < 100_000, "{count}");
+}
+
+/// K-35, K-36: a key holds over gRPC too, in either dialect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_with_a_key_is_carried_out_once() {
+    let greeter = Greeter::start().await;
+    let keyed = |config: &mut gateway::Config| config.policies[0].idempotency_key = Some(true);
+    let alone = Alone::of(&greeter, keyed).await;
+    let call = async |name: &str| {
+        let mut request = Request::new(hello(name));
+        request.metadata_mut().insert("idempotency-key", "k-1".parse().unwrap());
+        let path = "/greeter.v1.GreeterService/SayHello".parse().unwrap();
+        client(&alone).await.unary(request, path, Codec::default()).await
+    };
+    let first = call("ana").await.unwrap();
+    assert!(!first.metadata().contains_key("x-idempotent-replay"));
+    let again = call("ana").await.unwrap();
+    assert_eq!(again.metadata().get("x-idempotent-replay").unwrap(), "true");
+    assert_eq!(again.into_inner(), first.into_inner(), "the service was not asked again");
+    let other = call("bob").await.unwrap_err();
+    assert_eq!(other.get_details_error_info().unwrap().reason, "IDEMPOTENCY_KEY_REUSED");
+
+    let web = async || {
+        let request = alone.client.post(alone.url("/greeter.v1.GreeterService/SayHello"));
+        let request = request.header("content-type", "application/grpc-web");
+        let request = request.header("idempotency-key", "k-2").body(framed(&hello("eva")));
+        let frames = unframed(&request.send().await.unwrap().bytes().await.unwrap());
+        Greeting::decode(&*frames[0].1).unwrap().greeted
+    };
+    assert_eq!(web().await, web().await);
+}
+
+/// A method is sent again as often as over REST, where its policy says that it may be.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_sent_again_as_over_rest() {
+    for retry_safe in [true, false] {
+        let calls = Arc::default();
+        let service = refusing(Code::Unavailable, Arc::clone(&calls)).await;
+        let alone = unknown::alone(service, retry_safe).await;
+        alone.get("/v1/hello/ana").await;
+        let over_rest = calls.swap(0, Ordering::Relaxed);
+        assert_eq!(over_rest > 1, retry_safe);
+        unary(&alone, "SayHello", Request::new(hello("ana"))).await.unwrap_err();
+        assert_eq!(calls.load(Ordering::Relaxed), over_rest);
+    }
+}
+
+/// What a service says of its insides reaches no client, whatever it speaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_does_not_explain_stays_inside() {
+    for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Cancelled, Code::Internal] {
+        let alone = unknown::alone(refusing(code, Arc::default()).await, false).await;
+        let (_, rest) = alone.get("/v1/hello/ana").await;
+        assert!(!rest.to_string().contains("secret"), "{rest}");
+        let one = unary(&alone, "SayHello", Request::new(hello("ana"))).await.unwrap_err();
+        let path = "/greeter.v1.GreeterService/SayHellos".parse().unwrap();
+        let mut many = client(&alone).await;
+        let many = many.server_streaming(Request::new(hello("ana")), path, Codec::default()).await;
+        let many = match many {
+            Ok(answers) => answers.into_inner().try_collect::<Vec<Greeting>>().await.unwrap_err(),
+            Err(status) => status,
+        };
+        for told in [one, many] {
+            assert_eq!(told.code(), code);
+            assert!(!format!("{told:?}").contains("secret"), "{told:?}");
+        }
+    }
+}
+
+/// The longest time of a request holds whatever client and contract allow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_given_up_as_over_rest() {
+    let greeter = Greeter::start().await;
+    let hasty = |config: &mut gateway::Config| {
+        config.limits.request_timeout = Duration::from_millis(100);
+        config.policies[0].deadline = Some(Duration::from_secs(10));
+    };
+    let alone = Alone::of(&greeter, hasty).await;
+    assert_eq!(alone.get("/v1/hello/slow").await.0, 504);
+    let native = unary(&alone, "SayHello", Request::new(hello("slow"))).await.unwrap_err();
+    assert_eq!(native.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_kept_at_its_endpoint_and_may_compress_its_message() {
+    let greeter = Greeter::start().await;
+    let sticky = |config: &mut gateway::Config| {
+        config.upstreams.get_mut("greeter").unwrap().sticky = Some(upstream::Sticky::default());
+    };
+    let alone = Alone::of(&greeter, sticky).await;
+    let call = |encoding: &str, body: Vec<u8>| {
+        let request = alone.client.post(alone.url("/greeter.v1.GreeterService/SayHello"));
+        let request = request.header("content-type", "application/grpc-web+proto");
+        request.header("grpc-encoding", encoding.to_owned()).body(body).send()
+    };
+    let mut press = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    press.write_all(&hello("ana").encode_to_vec()).unwrap();
+    let mut body = frames::framed(&press.finish().unwrap());
+    body[0] = 1;
+    let answer = call("gzip", body.clone()).await.unwrap();
+    assert!(answer.headers()["set-cookie"].to_str().unwrap().starts_with("malha-route="));
+    let frames = unframed(&answer.bytes().await.unwrap());
+    assert_eq!(Greeting::decode(&*frames[0].1).unwrap().message, "Hello, ana!");
+
+    let unknown = call("snappy", body).await.unwrap().bytes().await.unwrap();
+    assert!(String::from_utf8_lossy(&unknown).contains("grpc-status: 12\r\n"));
 }

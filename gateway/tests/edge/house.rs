@@ -1,6 +1,5 @@
 //! A gateway with a mesh behind it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -63,10 +62,8 @@ impl House {
         };
         let anywhere = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
         let many = vec![Window::new(100_000, Duration::from_mins(1))];
-        let rate_limits = RateConfig {
-            classes: BTreeMap::from([("default".to_owned(), many)]),
-            ..RateConfig::default()
-        };
+        let mut rate_limits = RateConfig::default();
+        rate_limits.classes.values_mut().for_each(|windows| windows.clone_from(&many));
         let mut config = Config {
             https: anywhere,
             http: anywhere,

@@ -71,10 +71,13 @@ async fn classes_count_apart_and_refused_tokens_count_for_their_address() {
         assert_eq!(login().await.unwrap().status(), status);
     }
     let guess = || house.request(Method::GET, "/users/me/balance").bearer_auth("guess").send();
+    let user = house.signed(Method::GET, "/users/me/balance");
+    let known = || user.try_clone().unwrap().send();
+    assert_eq!(known().await.unwrap().status(), 200);
     for status in [401, 401, 429] {
         assert_eq!(guess().await.unwrap().status(), status);
     }
-    assert_eq!(house.signed(Method::GET, "/users/me/balance").send().await.unwrap().status(), 200);
+    assert_eq!(known().await.unwrap().status(), 200);
     assert_eq!(house.request(Method::GET, "/livez").send().await.unwrap().status(), 200);
 }
 
@@ -214,4 +217,51 @@ async fn a_trusted_proxy_tells_whose_requests_are_counted() {
     for (client, status) in [("192.0.2.1", 401), ("192.0.2.2", 401), ("192.0.2.3", 429)] {
         assert_eq!(login(&wary, client).await, status, "{client}");
     }
+}
+
+fn three(config: &mut gateway::Config) {
+    let three = vec![Window::new(3, Duration::from_mins(1))];
+    config.rate_limits.classes.insert("default".to_owned(), three);
+}
+
+/// L-06: who looks around has a limit too.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_for_what_is_not_here_are_counted() {
+    for (method, path, kind, status) in [
+        (Method::GET, "/nothing", "application/json", 404),
+        (Method::DELETE, "/auth/login", "application/json", 405),
+        (Method::OPTIONS, "/nothing", "application/json", 404),
+        (Method::POST, "/no.Service/Method", "application/grpc-web", 200),
+    ] {
+        let house = House::start_with(three, |_| {}).await;
+        let stray = async || {
+            let request = house.request(method.clone(), path).header("content-type", kind);
+            let answer = request.send().await.unwrap();
+            let told = answer.status().as_u16();
+            let is_limited =
+                answer.bytes().await.unwrap().windows(14).any(|it| it == b"grpc-status: 8");
+            (told, told == 429 || is_limited)
+        };
+        for _ in 0..3 {
+            assert_eq!(stray().await, (status, false), "{path}");
+        }
+        assert!(stray().await.1, "{path}");
+    }
+}
+
+/// L-06: an address that guesses tokens has none of them verified any more; users who are known go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_token_of_an_address_that_guessed_too_often_is_verified() {
+    let house = House::start_with(three, |_| {}).await;
+    let ask = async |token: &str| {
+        let request = house.request(Method::GET, "/users/me/balance").bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
+    };
+    let known = house.token(&[Role::Customer]);
+    assert_eq!(ask(&known).await, 200);
+    for guess in ["a.b.c", "b.c.d", "c.d.e"] {
+        assert_eq!(ask(guess).await, 401);
+    }
+    assert_eq!(ask(&house.token(&[Role::Customer])).await, 429, "good, but not known");
+    assert_eq!(ask(&known).await, 200);
 }

@@ -7,7 +7,9 @@ use auth::Role;
 use gateway::{AccessLog, Logged};
 use reqwest::Method;
 use serde_json::Value;
+use testkit::greeter::Greeter;
 
+use crate::alone::Alone;
 use crate::house::{House, deposit};
 
 async fn logged(file: &std::path::Path, wanted: usize) -> Vec<Value> {
@@ -75,4 +77,36 @@ async fn a_sampled_log_has_every_failure() {
     }
     let lines = logged(&file, 2).await;
     assert!(lines.iter().all(|line| line["status"] == 500), "{lines:?}");
+}
+
+/// Whoever rotates logs moves the file away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_moved_away_begins_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let log = AccessLog { file: Some(file.clone()), ..AccessLog::default() };
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |config| config.access_log = log).await;
+    alone.get("/v1/hello/Ana").await;
+    logged(&file, 1).await;
+    fs::rename(&file, &moved).unwrap();
+
+    alone.get("/v1/hello/Bia").await;
+    assert_eq!(logged(&file, 1).await[0]["path"], "/v1/hello/Bia");
+    assert_eq!(logged(&moved, 1).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_cannot_be_written_are_counted() {
+    let log = AccessLog { file: Some("/dev/full".into()), ..AccessLog::default() };
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |config| config.access_log = log).await;
+    for _ in 0..100 {
+        let metrics = alone.client.get(alone.url("/metrics")).send().await.unwrap();
+        if metrics.text().await.unwrap().contains("malha_edge_log_batches_lost_total") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the lost lines were never counted");
 }

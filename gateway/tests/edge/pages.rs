@@ -1,9 +1,12 @@
 //! The pages of the edge itself, and the headers of every answer.
 
 use auth::Role;
+use gateway::Rule;
 use reqwest::Method;
 use serde_json::{Value, json};
+use testkit::greeter::Greeter;
 
+use crate::alone::Alone;
 use crate::house::{House, problem};
 
 /// L-17, L-61.
@@ -154,4 +157,37 @@ async fn operators_alone_see_the_upstreams() {
     let upstreams = seen["upstreams"].as_array().unwrap();
     let accounts = upstreams.iter().find(|upstream| upstream["name"] == "accounts").unwrap();
     assert!(accounts["endpoints"][0]["calls"].as_u64().unwrap() >= 1, "{accounts}");
+}
+
+/// L-11: a page may send what the method lets through, and to gRPC-Web metadata of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_may_send_the_headers_that_pass_on() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |config| {
+        config.cors_origins = vec!["https://app.example".to_owned()];
+        config.policies.push(Rule {
+            methods: "*/SayHello".to_owned(),
+            request_headers: Some(vec!["x-shop-*".to_owned(), "x-user-id".to_owned()]),
+            ..Rule::default()
+        });
+    })
+    .await;
+    let allowed = async |path: &str| {
+        let request = alone.client.request(Method::OPTIONS, alone.url(path));
+        let request = request.header("origin", "https://app.example");
+        let request = request.header("access-control-request-method", "POST");
+        let asked = "content-type, if-match, x-shop-till, x-other, x-user-id, x-forwarded-for";
+        let request = request.header("access-control-request-headers", asked);
+        let answer = request.send().await.unwrap();
+        let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
+        allowed.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let has = |allowed: &[String], name: &str| allowed.iter().any(|it| it == name);
+    let rest = allowed("/v1/hello").await;
+    assert!(has(&rest, "if-match") && has(&rest, "x-shop-till") && !has(&rest, "x-other"));
+    let web = allowed("/greeter.v1.GreeterService/SayHello").await;
+    assert!(has(&web, "x-shop-till") && has(&web, "x-other"));
+    for allowed in [rest, web] {
+        assert!(!has(&allowed, "x-user-id") && !has(&allowed, "x-forwarded-for"));
+    }
 }

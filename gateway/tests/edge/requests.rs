@@ -200,7 +200,7 @@ async fn only_what_may_be_repeated_is_asked_for_again() {
     let late = problem(late, 504, "DEADLINE_EXCEEDED").await;
     assert!(!late.to_string().contains("SELECT"), "{late}");
     let late = pay("late").header("idempotency-key", "k-1").send().await.unwrap();
-    assert_eq!(late.headers()["retry-after"], "1", "under a key it changes nothing");
+    assert_eq!(late.headers()["retry-after"], "30", "then its lock has ended");
 
     house.kit.stop("payments").await;
     let unreachable = pay("").send().await.unwrap();
@@ -379,4 +379,51 @@ async fn errors_have_the_form_of_google_rpc_where_a_setting_says_so() {
     assert_eq!(details[0]["reason"], "INVALID_FIELD");
     assert_eq!(details[1]["fieldViolations"][0]["field"], "colour");
     assert_eq!(details[2]["requestId"], id);
+}
+
+/// B-07: what the service says of its answer becomes headers, and nothing else does; a repeat says the
+/// same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_may_say_where_its_answer_is() {
+    let house = House::start().await;
+    let token = house.token(&[Role::Customer]);
+    for replay in [None, Some("true")] {
+        let request = house.request(Method::POST, "/transactions").bearer_auth(&token);
+        let request = request.header("idempotency-key", "k-1").body(deposit(""));
+        let answer = request.header("content-type", "application/json").send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        assert_eq!(answer.headers()["location"], "/transactions/1");
+        assert!(!answer.headers().contains_key("x-inside"));
+        let told = answer.headers().get("x-idempotent-replay");
+        assert_eq!(told.map(|told| told.to_str().unwrap()), replay);
+    }
+}
+
+/// B-07: services learn the address of the client, and not what it claims; and `If-Match` where the
+/// policy lets it through.
+#[tokio::test(flavor = "multi_thread")]
+async fn services_learn_where_a_request_comes_from() {
+    let proxy = |config: &mut gateway::Config| {
+        config.policies.push(Rule {
+            methods: "*/CreateTransaction".to_owned(),
+            request_headers: Some(vec!["if-match".to_owned()]),
+            ..Rule::default()
+        });
+    };
+    let house = House::start_with(proxy, |_| {}).await;
+    let request = house.signed(Method::POST, "/transactions").body(deposit(""));
+    let request = request.header("content-type", "application/json");
+    let request = request.header("x-forwarded-for", "192.0.2.1").header("if-match", "\"7\"");
+    assert_eq!(request.send().await.unwrap().status(), 201);
+    let (_, metadata) = house.calls.last();
+    assert_eq!(metadata["x-forwarded-for"], "127.0.0.1");
+    assert_eq!(metadata["if-match"], "\"7\"");
+
+    let trusting = |config: &mut gateway::Config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    };
+    let house = House::start_with(trusting, |_| {}).await;
+    let request = house.signed(Method::GET, "/transactions").header("x-forwarded-for", "192.0.2.1");
+    assert_eq!(request.send().await.unwrap().status(), 200);
+    assert_eq!(house.calls.last().1["x-forwarded-for"], "192.0.2.1");
 }

@@ -95,6 +95,45 @@ async fn two_services_are_told_apart_by_what_they_offer() {
     assert_eq!(alone.get("/other/hello/Ana").await.0, 501);
 }
 
+/// Who is away keeps nobody waiting: neither the start, nor what others show of themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_that_is_away_holds_up_no_other() {
+    let text = greeter::PROTO.replace("package greeter.v1", "package other.v1");
+    let text = greeter::compile("other.proto", &text.replace("\"/v1/", "\"/other/"));
+    let other = Greeter::start_at(greeter::anywhere(), &text, Reflection::V1).await;
+    let address = other.address();
+    other.stop().await;
+    let greeter = Greeter::start().await;
+    let upstreams = [("greeter", greeter.endpoint()), ("other", format!("http://{address}"))];
+    let alone = Alone::start(&upstreams, often(None)).await;
+    assert_eq!(alone.get("/livez").await.0, 200);
+    assert_eq!(alone.get("/v1/hello/Ana").await.0, 200);
+    assert_eq!(alone.get("/other/hello/Ana").await.0, 404, "nobody said so yet");
+
+    let here = greeter.address();
+    greeter.stop().await;
+    let _greeter = Greeter::start_at(here, &without_goodbye(), Reflection::V1).await;
+    alone.until(GOODBYE, 404).await;
+
+    let _other = Greeter::start_at(address, &text, Reflection::V1).await;
+    alone.until("/other/hello/Ana", 501).await;
+}
+
+/// Without a contract there is nothing to serve, but probes get their answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_whose_only_upstream_is_away_lives_and_is_not_ready() {
+    let greeter = Greeter::start().await;
+    let address = greeter.address();
+    greeter.stop().await;
+    let alone = Alone::start(&[("greeter", format!("http://{address}"))], often(None)).await;
+    assert_eq!(alone.get("/livez").await.0, 200);
+    assert_eq!(alone.get("/readyz").await.0, 503);
+
+    let _greeter = Greeter::start_at(address, &greeter::descriptors(), Reflection::V1).await;
+    alone.until("/readyz", 200).await;
+    assert_eq!(alone.get("/v1/hello/Ana").await.0, 200);
+}
+
 /// Reloading takes no request with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn contracts_change_under_load_without_a_failed_request() {
@@ -133,4 +172,49 @@ async fn contracts_change_under_load_without_a_failed_request() {
         client.await.unwrap();
     }
     assert!(answered.load(Ordering::Relaxed) > 20);
+}
+
+/// K-40, C-48: the share of a canary, upstreams and policies change while the gateway runs, all or none.
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_and_policies_change_without_a_restart() {
+    let (stable, canary) = (Greeter::start().await, Greeter::start().await);
+    let text = greeter::PROTO.replace("package greeter.v1", "package other.v1");
+    let text = greeter::compile("other.proto", &text.replace("\"/v1/", "\"/other/"));
+    let other = Greeter::start_at(greeter::anywhere(), &text, Reflection::V1).await;
+    let alone = Alone::start(&[("greeter", stable.endpoint())], Contracts::default()).await;
+    assert_eq!(alone.get("/v1/hello/Ana").await, (200, greeting("1")));
+    assert_eq!(alone.get("/v1/hello/Ana").await, (200, greeting("2")));
+
+    let mut next = alone.config.clone();
+    let upstream = next.upstreams.get_mut("greeter").unwrap();
+    upstream.canary.endpoints = vec![canary.endpoint()];
+    upstream.canary.weight = 100;
+    let new = upstream::UpstreamConfig { endpoints: vec![other.endpoint()], ..Default::default() };
+    next.upstreams.insert("other".to_owned(), new);
+    assert_eq!(alone.reloader.reload(next.clone()).await.unwrap(), [""; 0]);
+    assert_eq!(
+        alone.get("/v1/hello/Ana").await,
+        (200, greeting("1")),
+        "the canary counts for itself"
+    );
+    assert_eq!(alone.get("/other/hello/Ana").await.0, 501);
+
+    // One that is wrong changes nothing, and names the setting.
+    let mut wrong = next.clone();
+    wrong.upstreams.remove("other");
+    wrong.policies[0].methods = "greeter.v1.Greter/*".to_owned();
+    let error = alone.reloader.reload(wrong).await.unwrap_err().to_string();
+    assert!(error.starts_with("gateway.policies[0].methods"), "{error}");
+    assert_eq!(alone.get("/other/hello/Ana").await.0, 501);
+
+    next.upstreams.remove("other");
+    next.policies[0].access = Some(gateway::Access::Authenticated);
+    next.limits.body_bytes_max = 1;
+    assert_eq!(alone.reloader.reload(next).await.unwrap(), ["gateway.limits"], "needs a restart");
+    assert_eq!(alone.get("/other/hello/Ana").await.0, 404);
+    assert_eq!(alone.get("/v1/hello/Ana").await.0, 401);
+}
+
+fn greeting(count: &str) -> serde_json::Value {
+    json!({"message": "Hello, Ana!", "greeted": count})
 }

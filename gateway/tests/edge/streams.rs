@@ -238,6 +238,53 @@ async fn a_web_socket_closes_with_the_status_of_the_call() {
     }
 }
 
+/// To answer a ping is not to say anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_web_socket_ends_though_its_client_lives() {
+    let greeter = Greeter::start().await;
+    let hasty = |config: &mut gateway::Config| {
+        config.streams.idle_timeout = Duration::from_secs(1);
+        config.streams.heartbeat = Duration::from_millis(300);
+    };
+    let alone = Alone::of(&greeter, hasty).await;
+    let mut socket = connect(&alone, None).await.unwrap();
+    // What it says puts the end off.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    socket.send(Message::text(json!({"name": "ana"}).to_string())).await.unwrap();
+    let said = Instant::now();
+    assert_eq!(heard(&mut socket).await["message"], "Hello, ana!");
+    let end = tokio::time::timeout(Duration::from_secs(5), heard(&mut socket)).await.unwrap();
+    assert_eq!(end["error"]["reason"], "STREAM_IDLE");
+    assert!(said.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_is_one_of_the_connections() {
+    let greeter = Greeter::start().await;
+    let few = |config: &mut gateway::Config| config.limits.connections_max = 2.try_into().unwrap();
+    let alone = Alone::of(&greeter, few).await;
+    let mut first = connect(&alone, None).await.unwrap();
+    let _second = connect(&alone, None).await.unwrap();
+    let third = tokio::time::timeout(Duration::from_millis(500), connect(&alone, None)).await;
+    assert!(third.is_err(), "a third waits for a place");
+    first.send(Message::text("")).await.unwrap();
+    assert_eq!(heard(&mut first).await["code"], 1000);
+    drop(first);
+    let fourth = tokio::time::timeout(Duration::from_secs(5), connect(&alone, None)).await;
+    fourth.expect("a place was left").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_socket_hears_that_the_gateway_goes() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let mut socket = connect(&alone, None).await.unwrap();
+    socket.send(Message::text(json!({"name": "ana"}).to_string())).await.unwrap();
+    assert_eq!(heard(&mut socket).await["message"], "Hello, ana!");
+    alone.drain();
+    assert_eq!(heard(&mut socket).await["code"], 1001);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_shows_its_token_among_the_protocols() {
     let greeter = Greeter::start().await;

@@ -221,15 +221,28 @@ impl Balance {
             // A canary of which nothing lives is no reason to fail.
             Self::draw(worker, of_canary, open)
                 .or_else(|| Self::draw(worker, &lists.stable, open))
-                .or_else(|| {
-                    Self::draw(worker, &lists.stable, |endpoint| endpoint.is_available(now))
-                })
-                // None lives as far as we know: we may be wrong.
-                .or_else(|| Self::draw(worker, &lists.stable, |_| true))
+                .or_else(|| Self::of_stable(worker, &lists, now))
         })?;
+        Some(self.take_turn(worker, endpoint))
+    }
+
+    /// An endpoint of the version in service.
+    pub(crate) fn stable(&self, worker: usize) -> Option<Arc<Endpoint>> {
+        let lists = self.lists.load();
+        let endpoint = Self::of_stable(worker, &lists, Instant::now())?;
+        Some(self.take_turn(worker, endpoint))
+    }
+
+    fn of_stable(worker: usize, lists: &Lists, now: Instant) -> Option<&Arc<Endpoint>> {
+        Self::draw(worker, &lists.stable, |endpoint| endpoint.is_available(now))
+            // None lives as far as we know: we may be wrong.
+            .or_else(|| Self::draw(worker, &lists.stable, |_| true))
+    }
+
+    fn take_turn(&self, worker: usize, endpoint: &Arc<Endpoint>) -> Arc<Endpoint> {
         let turn = self.turns[worker].0.fetch_add(1, Ordering::Relaxed) + 1;
         endpoint.lanes[worker].turn.store(turn, Ordering::Relaxed);
-        Some(Arc::clone(endpoint))
+        Arc::clone(endpoint)
     }
 
     fn to_canary(&self, route: &Route) -> bool {
@@ -282,17 +295,20 @@ impl Balance {
         }
     }
 
-    /// Passes an outlier over, unless half of its group would be.
+    /// Passes an outlier over, unless more than half of those in service would be. A canary may go
+    /// altogether: others answer for it.
     fn eject(&self, endpoint: &Endpoint) {
         let _one_at_a_time = self.ejecting.lock();
         let lists = self.lists.load();
-        let list = match endpoint.group {
-            Group::Stable => &lists.stable,
-            Group::Canary => &lists.canary,
-        };
         let now = Instant::now();
-        let out = list.iter().filter(|other| other.is_ejected(now)).count();
-        if !endpoint.is_ejected(now) && (out + 1) * 2 <= list.len() {
+        let may_go = match endpoint.group {
+            Group::Stable => {
+                let out = lists.stable.iter().filter(|other| other.is_ejected(now)).count();
+                (out + 1) * 2 <= lists.stable.len()
+            }
+            Group::Canary => true,
+        };
+        if may_go && !endpoint.is_ejected(now) {
             endpoint.eject(&self.config.outlier);
             let (upstream, address) = (&*self.upstream, endpoint.address);
             tracing::warn!(upstream, %address, "endpoint ejected");

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use mesh::{BreakerConfig, RetryConfig};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -37,7 +38,7 @@ pub struct UpstreamConfig {
     pub tls: Tls,
     /// Keeps a client at one endpoint by a cookie. Default: absent, every call is balanced.
     pub sticky: Option<Sticky>,
-    /// When calls are given up for a while.
+    /// When calls are given up for a while; the canary is judged by itself.
     pub breaker: BreakerConfig,
     /// When a failed call is sent again. The budget is counted by each worker for itself.
     pub retry: RetryConfig,
@@ -91,7 +92,8 @@ pub struct Sticky {
     pub max_age: Duration,
 }
 
-/// When one endpoint is passed over for a while. At most half of a group is at a time.
+/// When one endpoint is passed over for a while. At most half of those in service are at a time; the
+/// endpoints of a canary may all be.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Outlier {
@@ -150,6 +152,36 @@ pub struct Limits {
     /// Abandoned calls that are reset per second on one connection; others are left to end by
     /// themselves, for servers close a connection with many resets. Default: 10.
     pub resets_per_second: NonZeroU32,
+}
+
+impl UpstreamConfig {
+    /// Checks what can be checked without looking at files and addresses.
+    pub(crate) fn validate(&self) -> Result<(), String> {
+        let times = [
+            ("tls.check", self.tls.check),
+            ("health.interval", self.health.interval),
+            ("health.timeout", self.health.timeout),
+            ("limits.connect_timeout", self.limits.connect_timeout),
+            ("limits.keep_alive", self.limits.keep_alive),
+            ("limits.resolve_interval", self.limits.resolve_interval),
+        ];
+        if let Some((field, _)) = times.iter().find(|(_, time)| *time < Duration::from_millis(1)) {
+            return Err(format!("{field} must be at least 1 ms"));
+        }
+        if self.canary.weight > 100 {
+            return Err("canary.weight is above 100".to_owned());
+        }
+        if self.canary.weight > 0 && self.canary.endpoints.is_empty() {
+            return Err("canary.weight is set, and canary.endpoints is empty".to_owned());
+        }
+        match &self.sticky {
+            // Cookies are named as headers are (RFC 6265).
+            Some(sticky) if HeaderName::try_from(&sticky.cookie).is_err() => {
+                Err(format!("sticky.cookie: `{}` is no name of a cookie", sticky.cookie))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for Tls {
@@ -237,6 +269,16 @@ mod tests {
             (&Duration::from_secs(1), &Limits::default())
         );
 
+        for (wrong, said) in [
+            (r#"{"health": {"interval": "0s"}}"#, "health.interval"),
+            (r#"{"limits": {"keep_alive": "0s"}}"#, "limits.keep_alive"),
+            (r#"{"canary": {"weight": 5}}"#, "canary.endpoints"),
+            (r#"{"canary": {"weight": 101, "endpoints": ["http://a:1"]}}"#, "canary.weight"),
+            (r#"{"sticky": {"cookie": "a b;c"}}"#, "`a b;c`"),
+        ] {
+            let wrong: UpstreamConfig = serde_json::from_str(wrong).unwrap();
+            assert!(wrong.validate().unwrap_err().contains(said), "{said}");
+        }
         for wrong in [
             r#"{"upstream": {}}"#,
             r#"{"upstreams": {"shop": {"endpoint": "http://shop:1"}}}"#,

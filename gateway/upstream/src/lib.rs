@@ -2,8 +2,8 @@
 //!
 //! [`Upstreams`] is shared by all: which upstreams there are, their endpoints, breakers and counts,
 //! in atomics. Each core has a [`Worker`] with connections of its own, so that a call takes no lock
-//! that another core wants. A call goes: breaker, choice of an endpoint (sticky, canary, the less
-//! busy of two), a connection of this core, one exchange; then, where it is safe and the budget
+//! that another core wants. A call goes: choice of an endpoint (sticky, canary, the less busy of
+//! two), the breaker of its group, a connection of this core, one exchange; then, where it is safe and the budget
 //! allows it, again.
 
 mod balance;

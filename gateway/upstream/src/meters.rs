@@ -38,14 +38,10 @@ pub(crate) struct EndpointMeters {
 
 impl EndpointMeters {
     pub(crate) fn new(upstream: &str, address: SocketAddr, group: Group) -> Self {
-        let group = match group {
-            Group::Stable => "stable",
-            Group::Canary => "canary",
-        };
         let labels = [
             ("upstream", upstream.to_owned()),
             ("endpoint", address.to_string()),
-            ("group", group.to_owned()),
+            ("group", group.name().to_owned()),
         ];
         Self {
             calls: Count::new(counter!("malha_upstream_calls_total", &labels)),
@@ -115,9 +111,10 @@ impl UpstreamMeters {
     }
 }
 
-/// The gauge of an upstream's breaker: 0 closed, 1 half open, 2 open.
-pub(crate) fn breaker_gauge(upstream: &str) -> Gauge {
-    gauge!("malha_upstream_breaker_state", "upstream" => upstream.to_owned())
+/// The gauge of the breaker of an upstream's group: 0 closed, 1 half open, 2 open.
+pub(crate) fn breaker_gauge(upstream: &str, group: Group) -> Gauge {
+    let upstream = upstream.to_owned();
+    gauge!("malha_upstream_breaker_state", "upstream" => upstream, "group" => group.name())
 }
 
 fn float(count: u64) -> f64 {

@@ -14,6 +14,8 @@ pub struct UpstreamStatus {
     pub name: String,
     /// Whether calls go through.
     pub breaker: BreakerState,
+    /// Whether calls of the canary go through; while they do not, the version in service answers.
+    pub canary_breaker: BreakerState,
     /// Share of the calls that go to the canary, in percent.
     pub canary_weight: u8,
     /// Calls that were sent again.
@@ -62,4 +64,14 @@ pub enum Group {
     Stable,
     /// The new one.
     Canary,
+}
+
+impl Group {
+    /// Its name in metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Stable => "stable",
+            Self::Canary => "canary",
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::failure::{Failure, Reason};
 use crate::request;
 use crate::upstream::Upstream;
 use crate::wire::{self, Frames, Payload};
-use crate::worker::{Worker, is_open, record};
+use crate::worker::{Worker, record};
 
 impl Worker {
     /// Opens a call whose messages are streams, both ways. It is opened again elsewhere when it
@@ -35,7 +35,8 @@ impl Worker {
         loop {
             let chosen = upstream.balance.choose(self.number, &call.route, avoid);
             let endpoint = within(call.deadline, chosen).await?;
-            let failure = match self.open(&upstream, &call, &endpoint).await {
+            let address = endpoint.address;
+            let failure = match self.open(&upstream, &call, endpoint).await {
                 Ok(stream) => return Ok(stream),
                 Err(failure) => failure,
             };
@@ -44,7 +45,7 @@ impl Worker {
             if attempts == 0 || !again || !upstream.repeats(self.number).retry() {
                 return Err(failure);
             }
-            avoid = Some(endpoint.address);
+            avoid = Some(address);
         }
     }
 
@@ -52,9 +53,10 @@ impl Worker {
         &self,
         upstream: &Arc<Upstream>,
         call: &StreamCall,
-        endpoint: &Arc<Endpoint>,
+        endpoint: Arc<Endpoint>,
     ) -> Result<(Sender, Receiver), Failure> {
-        let permit = upstream.breaker.admit().map_err(is_open)?;
+        let (permit, endpoint) = upstream.admit(self.number, endpoint)?;
+        let endpoint = &endpoint;
         let opened = async {
             let (slot, mut sender) = within(call.deadline, self.acquire(endpoint)).await?;
             let left = call.deadline.map(|at| at.saturating_duration_since(Instant::now()));
@@ -309,7 +311,7 @@ impl Receiver {
             return;
         };
         // It counted as begun well already; a failure counts all the same, while calls go through.
-        if let Some(permit) = permit.or_else(|| upstream.breaker.admit().ok()) {
+        if let Some(permit) = permit.or_else(|| upstream.breaker(endpoint.group).admit().ok()) {
             record(&upstream, &endpoint, worker, permit, failure);
         }
     }

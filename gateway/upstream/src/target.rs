@@ -81,6 +81,9 @@ impl Targets<'_> {
     fn one(&self, endpoint: &str) -> Result<Target, String> {
         let malformed = |_| format!("`{endpoint}` is not an endpoint");
         let (name, security) = match endpoint.split_once("://") {
+            None if self.mesh.is_none() => {
+                return Err(format!("`{endpoint}` needs http:// or https:// before it"));
+            }
             None => (endpoint, Security::Mesh(self.dial()?)),
             Some(("http", name)) => (name, Security::Plain),
             Some(("https", name)) => (name, self.tls(name)?),
@@ -101,7 +104,9 @@ impl Targets<'_> {
     }
 
     fn dial(&self) -> Result<Dial, String> {
-        let mesh = self.mesh.ok_or("is not in the mesh, for this gateway is in none")?;
+        let mesh = self
+            .mesh
+            .ok_or("has no endpoints, and this gateway is in no mesh that would know them")?;
         let member = self.member();
         mesh.dial(member).map_err(|_| format!("`{member}` cannot be the name of a member"))
     }

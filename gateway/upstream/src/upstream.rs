@@ -1,4 +1,4 @@
-//! One upstream: its endpoints, its breaker, what repeats may cost.
+//! One upstream: its endpoints, its breakers, what repeats may cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,18 +7,20 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use mesh::Mesh;
-use mesh::breaker::Breaker;
+use mesh::breaker::{Breaker, Permit};
 use mesh::endpoints::follow;
 use tokio_util::task::AbortOnDropHandle;
+use tonic::Code;
 use tower::retry::budget::{Budget, TpsBudget};
 
 use crate::balance::{Balance, Source};
 use crate::call::Route;
 use crate::config::UpstreamConfig;
 use crate::endpoint::Endpoint;
+use crate::failure::{Failure, Reason};
 use crate::health;
 use crate::meters::{UpstreamMeters, breaker_gauge};
-use crate::status::UpstreamStatus;
+use crate::status::{Group, UpstreamStatus};
 use crate::target::{Targets, TlsFiles};
 
 /// Time over which the share of repeats is counted.
@@ -29,7 +31,8 @@ pub(crate) struct Upstream {
     pub(crate) name: Arc<str>,
     pub(crate) config: Arc<UpstreamConfig>,
     pub(crate) balance: Arc<Balance>,
-    pub(crate) breaker: Arc<Breaker>,
+    /// Of the version in service, and of its canary: a bad one takes nothing from the other.
+    breakers: [Arc<Breaker>; 2],
     pub(crate) meters: UpstreamMeters,
     repeats: Box<[Repeats]>,
     delays: ExponentialBuilder,
@@ -55,9 +58,7 @@ impl Upstream {
         workers: usize,
         key: hmac::Key,
     ) -> Result<Self, String> {
-        if config.canary.weight > 100 {
-            return Err("canary.weight is above 100".to_owned());
-        }
+        config.validate()?;
         let files = TlsFiles::load(&config.tls)?;
         let targets = Targets { name, config: &config, mesh, files: files.clone() };
         let targets = [targets.stable()?, targets.canary()?];
@@ -71,9 +72,12 @@ impl Upstream {
             let checks = health::keep_checking(Arc::clone(&balance), Arc::clone(&config), workers);
             tasks.push(AbortOnDropHandle::new(tokio::spawn(checks)));
         }
-        let gauge = breaker_gauge(&name);
+        let breaker = |group| {
+            let gauge = breaker_gauge(&name, group);
+            Breaker::new(Arc::clone(&name), config.breaker.clone(), gauge)
+        };
         Ok(Self {
-            breaker: Breaker::new(Arc::clone(&name), config.breaker.clone(), gauge),
+            breakers: [Group::Stable, Group::Canary].map(breaker),
             meters: UpstreamMeters::new(&name),
             repeats: (0..workers).map(|_| Repeats::new(&config)).collect(),
             delays: ExponentialBuilder::new()
@@ -86,6 +90,28 @@ impl Upstream {
             balance,
             _tasks: tasks,
         })
+    }
+
+    /// The breaker of a group.
+    pub(crate) fn breaker(&self, group: Group) -> &Arc<Breaker> {
+        &self.breakers[group as usize]
+    }
+
+    /// Leave to call `endpoint`. For a canary whose breaker is open the version in service answers.
+    pub(crate) fn admit(
+        &self,
+        worker: usize,
+        endpoint: Arc<Endpoint>,
+    ) -> Result<(Permit, Arc<Endpoint>), Failure> {
+        let (endpoint, admitted) = match self.breaker(endpoint.group).admit() {
+            Err(_) if endpoint.group == Group::Canary => {
+                let stable = self.balance.stable(worker).unwrap_or(endpoint);
+                let admitted = self.breaker(stable.group).admit();
+                (stable, admitted)
+            }
+            admitted => (endpoint, admitted),
+        };
+        admitted.map(|permit| (permit, endpoint)).map_err(is_open)
     }
 
     /// The cookie to set on the answer of `endpoint`, unless the client has it.
@@ -111,7 +137,8 @@ impl Upstream {
         };
         let status = UpstreamStatus {
             name: self.name.to_string(),
-            breaker: self.breaker.state(),
+            breaker: self.breaker(Group::Stable).state(),
+            canary_breaker: self.breaker(Group::Canary).state(),
             canary_weight: self.config.canary.weight,
             retries: sum(|repeats| &repeats.retries),
             retries_over_budget: sum(|repeats| &repeats.over_budget),
@@ -123,6 +150,12 @@ impl Upstream {
         }
         status
     }
+}
+
+/// The breaker is open (K-32 has the words).
+fn is_open(wait: Duration) -> Failure {
+    let failure = Failure::own(Code::Unavailable, Reason::CircuitOpen, "circuit breaker is open");
+    Failure { retry_after: Some(wait), ..failure.unsent() }
 }
 
 impl Repeats {

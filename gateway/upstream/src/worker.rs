@@ -138,7 +138,7 @@ impl Worker {
         if left.is_zero() {
             return Err(Failure::deadline().unsent());
         }
-        let permit = upstream.breaker.admit().map_err(is_open)?;
+        let (permit, endpoint) = upstream.admit(self.number, endpoint)?;
         let result = self.send(upstream, call, &endpoint, left).await;
         record(upstream, &endpoint, self.number, permit, result.as_ref().err());
         result.map(|answer| (answer, endpoint))
@@ -189,12 +189,6 @@ pub(crate) fn record(
         permit.record(failure.is_some_and(Failure::is_fault));
         upstream.balance.record(endpoint, worker, failure);
     }
-}
-
-/// The breaker of the upstream is open (K-32 has the words).
-pub(crate) fn is_open(wait: Duration) -> Failure {
-    let failure = Failure::own(Code::Unavailable, Reason::CircuitOpen, "circuit breaker is open");
-    Failure { retry_after: Some(wait), ..failure.unsent() }
 }
 
 /// A call that surely was not carried out may be repeated whatever it does. One whose outcome is

@@ -1,5 +1,7 @@
 //! `malha gateway`: the edge alone, in front of services that need not know Malha.
 
+mod settings_file;
+
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -50,8 +52,11 @@ impl Gateway {
         let shown = |address: Option<_>| address.map(|address| format!("{address:?}"));
         info!(http = shown(gateway.http()), https = shown(gateway.https()), "ready");
         let memory = tokio::spawn(memory::give_back());
+        let following = file.map(|file| settings_file::follow(file.to_owned(), gateway.reloader()));
+        let following = following.transpose()?.map(tokio::spawn);
         gateway.serve(stop).await;
         memory.abort();
+        following.inspect(tokio::task::JoinHandle::abort);
         info!("stopped");
         Ok(())
     }

@@ -122,3 +122,29 @@ async fn a_check_prints_the_routes_and_names_what_is_wrong() {
         assert!(!success && error.contains(named), "{named}: {error}");
     }
 }
+
+/// K-40, C-48: what the settings file says of policies and upstreams counts while the process runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_takes_its_settings_over_when_they_change() {
+    let home = tempfile::tempdir().unwrap();
+    let greeter = Greeter::start().await;
+    let open = settings(&greeter.endpoint());
+    let mut alone = Alone::start(home.path(), &open);
+    assert_eq!(answer(alone.get("/v1/hello/Ana")).await.0, 200);
+
+    let write = |text: &str| fs::write(home.path().join("edge.toml"), text).unwrap();
+    write(&open.replace("greeter.v1", "greeter.v2"));
+    let refused = |line: &Value| line["message"] == "settings not reloaded, those before stay";
+    let error = alone.gateway.await_log("the refusal", refused)["error"].to_string();
+    assert!(error.contains("gateway.policies[0].methods"), "{error}");
+    assert_eq!(answer(alone.get("/v1/hello/Ana")).await.0, 200);
+
+    write(&open.replace("access = \"public\"", "roles = [\"clerk\"]"));
+    alone.gateway.await_log("the reload", |line| line["message"] == "settings reloaded");
+    assert_eq!(answer(alone.get("/v1/hello/Ana")).await.0, 401);
+
+    // Asked to, it looks whether or not the file changed.
+    alone.gateway.signal("HUP");
+    alone.gateway.await_log("the second one", |line| line["message"] == "settings reloaded");
+    assert!(alone.gateway.terminate().await.success());
+}

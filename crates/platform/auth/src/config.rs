@@ -39,6 +39,10 @@ pub struct IssuerConfig {
     /// themselves, so that with `keys = "mesh"` they are shown in any case. Default: false.
     #[serde(default)]
     pub forward: bool,
+    /// Roles whose holders work here: they see the pages for operators. With `keys = "mesh"` those
+    /// are `ADMIN`, `OPERATOR`, `ANALYST` and `VIEWER` in any case. Default: none.
+    #[serde(default)]
+    pub staff: Vec<String>,
 }
 
 /// Where the public keys of an issuer are. `"mesh"`, or a table with `file`, `url` or `provider`.
@@ -168,6 +172,7 @@ impl IssuerConfig {
             leeway: Duration::from_secs(5),
             claims: ClaimsConfig::default(),
             forward: true,
+            staff: Vec::new(),
         }
     }
 

@@ -174,6 +174,8 @@ pub(crate) fn read<T: prost::Message + Default>(
 
 #[cfg(test)]
 mod tests {
+    use prost_types::method_options::IdempotencyLevel;
+
     use super::*;
 
     #[test]
@@ -261,6 +263,33 @@ mod tests {
                 let admitted = policy.admits_roles(&[Role::Viewer, Role::Analyst]);
                 assert!(!admitted, "{}", method.full_name());
             }
+        }
+    }
+
+    /// K-35: a POST or PATCH that changes something takes a key. Not the calls whose answer is a
+    /// secret, which must not be kept, nor those of other systems, whose keys are not for us.
+    #[test]
+    fn whatever_writes_takes_an_idempotency_key() {
+        const OTHERS: [&str; 5] = [
+            "malha.identity.v1.IdentityService.Login",
+            "malha.identity.v1.IdentityService.Refresh",
+            "malha.webhooks.v1.WebhooksService.CreateEndpoint",
+            "malha.webhooks.v1.WebhooksService.RotateSecret",
+            "malha.webhooks.v1.WebhooksService.ReceiveWebhook",
+        ];
+        let http = crate::pool().get_extension_by_name("google.api.http").unwrap();
+        for method in crate::pool().services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
+            let options = method.options();
+            let rule = options.get_extension(&http);
+            let posts = rule.as_message().is_some_and(|rule| {
+                rule.has_field_by_name("post") || rule.has_field_by_name("patch")
+            });
+            let level = options.get_field_by_name("idempotency_level").unwrap();
+            let reads = level.as_enum_number() == Some(IdempotencyLevel::NoSideEffects as i32);
+            let streams = method.is_client_streaming() || method.is_server_streaming();
+            let takes = posts && !reads && !streams && !OTHERS.contains(&method.full_name());
+            let policy = of_method(&method).unwrap();
+            assert_eq!(policy.idempotency_key, takes, "{}", method.full_name());
         }
     }
 

@@ -57,6 +57,20 @@ fn admitted(limiter: &Limiter, class: &str, tier: TierId, caller: &Caller<'_>) -
     (0..1000).filter(|_| decided(limiter.admit(class, tier, caller)).is_admitted()).count()
 }
 
+/// To look costs nothing, and tells what the next request would hear.
+#[test]
+fn a_refusal_is_known_before_it_is_counted() {
+    let limiter = in_memory(&config(&[Window::new(2, MINUTE)]));
+    let (class, tier) = (limiter.class("default"), TierId::default());
+    for _ in 0..2 {
+        assert!((0..5).all(|_| limiter.refusal(class, tier, &user("ana")).is_none()));
+        assert!(decided(limiter.admit(class, tier, &user("ana"))).is_admitted());
+    }
+    let refusal = limiter.refusal(class, tier, &user("ana")).unwrap();
+    assert!(refusal.wait().is_some_and(|wait| wait <= MINUTE / 2));
+    assert!(limiter.refusal(class, tier, &user("bob")).is_none());
+}
+
 /// L-06, B-02: 100 per minute and 1000 per 15 minutes at once.
 #[test]
 fn every_window_must_admit_and_refusals_count_in_none() {

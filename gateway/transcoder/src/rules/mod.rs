@@ -14,7 +14,7 @@ use crate::schema::{Field, Label, Plans};
 use crate::wire::{DEPTH_MAX, Wire, WireType};
 
 pub(crate) use compile::compile;
-pub(crate) use violation::check;
+pub(crate) use violation::{check, check_all};
 
 use test::Test;
 

@@ -3,7 +3,7 @@
 use prost_protovalidate::{Error, Violation};
 use prost_reflect::{DynamicMessage, Value};
 
-use super::surely_valid;
+use super::{Rules, surely_valid};
 use crate::error::{FieldError, InputError};
 use crate::schema::Plans;
 
@@ -22,6 +22,19 @@ pub(crate) fn check(plans: &Plans, place: u32, wire: &[u8]) -> Result<(), InputE
         }
         Err(error) => Err(InputError::Rules(error.to_string())),
     }
+}
+
+/// Looks for rules that no message could be checked by, before one has to be.
+pub(crate) fn check_all(plans: &Plans) -> Result<(), (String, String)> {
+    for (plan, rules) in plans.messages.iter().zip(&plans.rules) {
+        let message = DynamicMessage::new(plan.descriptor.clone());
+        if !matches!(rules, Rules::Free)
+            && let Err(Error::Compilation(error)) = plans.validator.validate(&message)
+        {
+            return Err((plan.descriptor.full_name().to_owned(), error.to_string()));
+        }
+    }
+    Ok(())
 }
 
 fn broken_rule(violation: &Violation) -> FieldError {

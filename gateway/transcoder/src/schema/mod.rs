@@ -13,7 +13,7 @@ use prost_reflect::{DescriptorPool, EnumDescriptor};
 
 use crate::decode::Decoder;
 use crate::encode::Encoder;
-use crate::rules::{Rules, check};
+use crate::rules::{Rules, check, check_all};
 use crate::{Forms, InputError, OutputError};
 
 use plan::Enum;
@@ -36,6 +36,12 @@ impl Schema {
     /// Plans every message of `pool`.
     pub fn new(pool: &DescriptorPool, forms: &dyn Forms, settings: Settings) -> Self {
         Self(Arc::new(build::plans(pool, forms, settings)))
+    }
+
+    /// Whether the rules of all messages can be applied; else the name of a message and what is wrong
+    /// with its rules, such as an expression that does not compile.
+    pub fn check_rules(&self) -> Result<(), (String, String)> {
+        check_all(&self.0)
     }
 
     /// The plan of one message, by its full name.

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use upstream::{Call, Config, Route, Sticky, UpstreamConfig};
+use upstream::BreakerState::{Closed, Open};
+use upstream::{Call, Config, Route, Sticky, StreamCall, UpstreamConfig};
 
+use crate::streams::stream;
 use crate::world::*;
 
 fn route(canary: bool, sticky: Option<&str>) -> Call {
@@ -100,6 +102,35 @@ async fn who_asks_for_the_canary_gets_it() {
     gone.worker.unary(route(true, None)).await.unwrap();
     let none = World::new(at(&[stable.address]));
     none.worker.unary(route(true, None)).await.unwrap();
+}
+
+/// K-40: whatever a canary does, and whoever asks for it, the version in service is not given up for
+/// it; a canary that fails is passed over, and its breaker opens for it alone.
+#[tokio::test]
+async fn a_bad_canary_harms_nobody_but_itself() {
+    let (stable, canary) = (tonic_server().await, tonic_server().await);
+    let bug = || Call { path: call("Bug").path, ..route(true, None) };
+    for outliers in [u32::MAX, 3] {
+        let mut settings = with_canary(&[stable.address], &[canary.address], 0);
+        settings.breaker.consecutive_failures = number(3);
+        settings.outlier.consecutive_failures = number(outliers);
+        let world = World::new(settings);
+        for _ in 0..3 {
+            world.worker.unary(bug()).await.unwrap_err();
+        }
+        let status = world.status();
+        assert_eq!((status.breaker, status.canary_breaker), (Closed, Open));
+        let ejected = world.endpoint(canary.address).ejected_until;
+        assert_eq!(ejected.is_some(), outliers == 3);
+
+        let (before, of_canary) = (stable.calls(), canary.calls());
+        for canary in [true, false] {
+            world.worker.unary(route(canary, None)).await.unwrap();
+        }
+        assert_eq!((stable.calls(), canary.calls()), (before + 2, of_canary));
+        let asked = StreamCall { route: route(true, None).route, ..stream("Echo") };
+        world.worker.stream(asked).await.unwrap();
+    }
 }
 
 /// K-41: a client with the cookie stays where it is.
@@ -200,7 +231,7 @@ async fn status_and_metrics_tell_what_happened() {
         format!("malha_upstream_calls_total{labels} 5"),
         format!("malha_upstream_failures_total{labels} 4"),
         format!("malha_upstream_available{labels} 1"),
-        r#"malha_upstream_breaker_state{upstream="test"} 0"#.to_owned(),
+        r#"malha_upstream_breaker_state{upstream="test",group="stable"} 0"#.to_owned(),
         r#"malha_upstream_retries_total{upstream="test",outcome="sent"} 2"#.to_owned(),
         r#"malha_upstream_duration_seconds_count{upstream="test"} 4"#.to_owned(),
     ] {

@@ -14,7 +14,7 @@ use upstream::{BreakerState, Reason, Receiver, Route, Sender, StreamCall};
 
 use crate::world::*;
 
-fn stream(method: &str) -> StreamCall {
+pub(crate) fn stream(method: &str) -> StreamCall {
     StreamCall {
         upstream: "test".into(),
         path: PathAndQuery::try_from(format!("/test.Echo/{method}")).unwrap(),

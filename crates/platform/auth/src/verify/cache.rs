@@ -187,6 +187,7 @@ mod tests {
                 expires_at: DateTime::default(),
                 principal: None,
                 forward: false,
+                is_staff: false,
             };
             Self { key: key(), verified: Arc::new(verified) }
         }
