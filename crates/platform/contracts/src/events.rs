@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use crate::policy;
 
-    /// L-32, L-33, L-42, L-44, K-16, K-17, K-19: the promised names, letter for letter.
+    /// K-16, K-17, K-19, K-52, L-32, L-33, L-42, L-44: the promised names, letter for letter.
     #[test]
     fn the_promised_names_are_registered() {
         for (name, topic) in [

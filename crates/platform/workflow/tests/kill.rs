@@ -201,7 +201,7 @@ async fn assert_resumed(kit: &Testkit, name: &str, story: &[String], is_refused:
     }
 }
 
-/// K-46: killed before and after the effect of each step.
+/// K-46, B-42, T-43: killed before and after the effect of each step.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_in_a_step_is_followed_at_that_step() {
     let kit = Testkit::start().await;

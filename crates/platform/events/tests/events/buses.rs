@@ -1,4 +1,4 @@
-//! What every bus does, asked of each of them.
+//! What every bus does, asked of each of them (T-05).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

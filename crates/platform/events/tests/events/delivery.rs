@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::brokers::NatsServer;
 use crate::world::{World, Writer, measure, metric, processed};
 
-/// L-54, K-25, K-31: what was committed is delivered, once, in order.
+/// B-39, K-25, K-31, L-54: what was committed is delivered, once, in order.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_takes_effect_once_and_in_order() {
     let world = World::start().await;

@@ -64,7 +64,7 @@ async fn a_published_event_stays_in_the_outbox_with_its_time() {
     assert_eq!(event.subject, key);
 }
 
-/// K-29, row 31 of what the documents got wrong: the check of the original made the sixth failure
+/// K-29, and what it overlooked: the check as it is promised made the sixth failure
 /// impossible to write, so that the event was tried for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sixth_failure_is_writable_and_the_event_holds_back_its_own_aggregate_alone() {
@@ -149,8 +149,8 @@ async fn an_event_that_no_bus_might_carry_is_refused_at_once() {
     assert_eq!(drain(&world.relay()).await, 1);
 }
 
-/// Row 31: polling without SKIP LOCKED makes relays wait for each other. Two at once move every
-/// event once, and one that stands still with its lanes holds nobody up.
+/// K-27: polling without SKIP LOCKED makes relays wait for each other. Two at once move every event
+/// once, and one that stands still with its lanes holds nobody up.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_relays_share_the_work_and_do_not_wait_for_each_other() {
     let world = World::start().await;

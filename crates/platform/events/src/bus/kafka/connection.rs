@@ -16,7 +16,9 @@ pub(super) fn client(config: &KafkaConfig) -> Result<ClientConfig, BusError> {
     client
         .set("bootstrap.servers", &config.brokers)
         .set("client.id", "malha")
-        .set("reconnect.backoff.max.ms", "1000");
+        .set("reconnect.backoff.max.ms", "1000")
+        // A broker that went without a word is noticed in this time; the client's own is a minute.
+        .set("socket.timeout.ms", "10000");
     client.set(
         "security.protocol",
         match (config.tls, &config.sasl) {
