@@ -12,10 +12,10 @@ use rustls::pki_types::pem::PemObject;
 use upstream::Upstreams;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::StartError;
 use crate::config::Config;
 use crate::log;
 use crate::serve::tls::{CertificateError, Tls, read};
+use crate::{StartError, somebody_answers};
 
 /// Checks the settings of a gateway without a mesh. Contracts are not looked at.
 pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
@@ -23,6 +23,7 @@ pub(crate) async fn check(config: &Config) -> Result<(), StartError> {
         return Err(StartError::NoListener);
     }
     config.validate()?;
+    somebody_answers(config, false)?;
     log::check(&config.access_log).map_err(StartError::AccessLog)?;
     certificates(config)?;
     let clock = Clock::system();

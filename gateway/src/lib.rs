@@ -78,6 +78,9 @@ pub enum StartError {
     /// Neither `gateway.https` nor `gateway.http` is set.
     #[error("gateway.https or gateway.http must be set")]
     NoListener,
+    /// There is neither a mesh nor an upstream.
+    #[error("gateway.upstreams is empty: nothing would answer")]
+    NoUpstream,
     /// A setting would break what it is about.
     #[error("gateway.{0}")]
     Setting(#[from] SettingError),
@@ -130,6 +133,7 @@ impl Gateway {
         clock: Clock,
     ) -> Result<Self, StartError> {
         config.validate()?;
+        somebody_answers(&config, mesh.is_some())?;
         let (mut https, mut tls) = (None, None);
         if let Some(address) = config.https {
             let loaded = Arc::new(serve::tls::Tls::load(&config.tls)?);
@@ -176,6 +180,11 @@ impl Gateway {
         let listeners = self.http.into_iter().chain(self.https).collect();
         serve::serve(listeners, self.edge, stop).await;
     }
+}
+
+/// Without a mesh, upstreams alone answer.
+fn somebody_answers(config: &Config, has_mesh: bool) -> Result<(), StartError> {
+    if config.upstreams.is_empty() && !has_mesh { Err(StartError::NoUpstream) } else { Ok(()) }
 }
 
 async fn edge(

@@ -182,7 +182,7 @@ impl Limiter {
     ) -> Option<Decision<'_>> {
         let place = self.place(class, tier, caller).ok()?;
         let known = place.look();
-        (known.wait > 0).then(|| place.decide(known))
+        (known.wait > 0).then(|| Decision::new(place.rule, known))
     }
 
     /// Where a caller is counted; the rule alone when that bounds nothing.

@@ -127,7 +127,7 @@ fn replay(kept: Kept) -> Result<Answer, Problem> {
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(&value))
         {
-            answer.headers_mut().insert(name, value);
+            answer.headers_mut().append(name, value);
         }
     }
     Ok(answer)
@@ -176,4 +176,25 @@ pub(crate) fn key(policy: &Policy, headers: &HeaderMap) -> Result<Option<HeaderV
     let mut key = key.clone();
     key.set_sensitive(true);
     Ok(Some(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::header::LINK;
+
+    use super::*;
+
+    /// K-36: a repeat is told all that the first request was, header by header.
+    #[test]
+    fn a_header_that_comes_twice_is_replayed_twice() {
+        let mut first = Answer::new(AnswerBody::Done);
+        let pages = ["</1>; rel=prev", "</3>; rel=next"];
+        first.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for page in pages {
+            first.headers_mut().append(LINK, HeaderValue::from_static(page));
+        }
+        let again = replay(kept(&first)).unwrap();
+        assert_eq!(again.headers()[CONTENT_TYPE], "application/json");
+        assert_eq!(again.headers().get_all(LINK).iter().collect::<Vec<_>>(), pages);
+    }
 }

@@ -56,7 +56,7 @@ impl Worker {
         client: &HeaderMap,
     ) -> HeaderMap {
         let mut metadata = self.metadata(exchange, user);
-        forward(&rpc.policy, client, &mut metadata);
+        forward(&rpc.policy, self.edge.verifier.metadata_names(), client, &mut metadata);
         metadata
     }
 
@@ -85,13 +85,13 @@ impl Exchange {
 }
 
 /// Adds those headers of a client that the policy of the method lets through: never one that the
-/// edge itself has said.
-fn forward(policy: &Policy, client: &HeaderMap, metadata: &mut HeaderMap) {
+/// edge itself has said, or that tells one of the `claims` of a token, whether this one has it or not.
+fn forward(policy: &Policy, claims: &[HeaderName], client: &HeaderMap, metadata: &mut HeaderMap) {
     if policy.request_headers.is_empty() {
         return;
     }
     for name in client.keys().filter(|name| is_let_through(policy, name)) {
-        if metadata.contains_key(name) {
+        if claims.contains(name) || metadata.contains_key(name) {
             continue;
         }
         for value in client.get_all(name) {
@@ -202,6 +202,7 @@ mod tests {
             "webhook-id",
             "x-signature",
             "x-said",
+            "x-org",
             "x-malha-tenant",
             "x-user-id",
             "x-trace-bin",
@@ -222,7 +223,8 @@ mod tests {
             let policy = crate::policy::decide(&method.unwrap(), &[]).unwrap().policy;
             Policy { request_headers: names.to_vec(), ..policy }
         };
-        forward(&policy(&all), &client, &mut metadata);
+        let claims = [HeaderName::from_static("x-org")];
+        forward(&policy(&all), &claims, &client, &mut metadata);
 
         let mut names: Vec<_> = metadata.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
@@ -231,7 +233,7 @@ mod tests {
         assert_eq!(metadata.get_all("webhook-id").iter().count(), 2);
 
         let mut none = HeaderMap::new();
-        forward(&policy(&[]), &client, &mut none);
+        forward(&policy(&[]), &claims, &client, &mut none);
         assert!(none.is_empty());
     }
 

@@ -221,10 +221,12 @@ impl Worker {
             None => HeaderValue::try_from(site.allow(path)?).map_err(|_| Problem::internal())?,
         };
         if Cors::is_preflight(&head.headers) {
+            let claims = self.edge.verifier.metadata_names();
             let passes = |name: &HeaderName| {
-                asked_for.is_some_and(|(rpc, is_grpc)| {
+                let goes_on = |(rpc, is_grpc): (&Rpc, bool)| {
                     if is_grpc { !is_kept_back(name) } else { is_let_through(&rpc.policy, name) }
-                })
+                };
+                !claims.contains(name) && asked_for.is_some_and(goes_on)
             };
             cors.answer_preflight(&head.headers, allow.clone(), passes, &mut exchange.headers);
         }

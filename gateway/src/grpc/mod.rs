@@ -135,7 +135,9 @@ impl Worker {
         body: Incoming,
     ) -> Result<Answer, Problem> {
         let Asked { dialect, rpc, user, head } = asked;
-        let deadline = deadline(rpc, &head.headers)?;
+        let given_up = given_up(&head.headers)?;
+        let latest = rpc.policy.deadline.and_then(|left| Instant::now().checked_add(left));
+        let deadline = [given_up, latest].into_iter().flatten().min();
         let (route, sticky) = self.way(rpc, &head.headers);
         let call = StreamCall {
             upstream: Arc::clone(&rpc.upstream),
@@ -152,7 +154,7 @@ impl Worker {
         let until = Until::of(&self.edge.settings.streams, user);
         let pump = Pump::start(upload(dialect, body, scanner, sender, until));
         let answered = match receiver.headers().await {
-            Ok(answered) => backward(answered),
+            Ok(answered) => backward(answered.clone()),
             Err(failure) => {
                 return Err(pump.fault().unwrap_or_else(|| failed_call(rpc, &failure)));
             }
@@ -218,11 +220,8 @@ fn content_type(head: &Parts) -> HeaderValue {
 }
 
 /// What of the upstream's headers comes back.
-fn backward(headers: &HeaderMap) -> HeaderMap {
-    let mut back = headers.clone();
-    for name in OF_CONNECTION {
-        back.remove(name);
-    }
+fn backward(headers: HeaderMap) -> HeaderMap {
+    let mut back = passed(headers);
     // An answer that is nothing but a status says it again in its trailers.
     for name in [STATUS, MESSAGE, DETAILS] {
         back.remove(name);
@@ -238,19 +237,14 @@ fn upstream_type(head: &Parts) -> HeaderValue {
     subtype.and_then(of).unwrap_or(GRPC_TYPE)
 }
 
-/// When the call is given up: what the client allows, at most what the contract does.
-fn deadline(rpc: &Rpc, headers: &HeaderMap) -> Result<Option<Instant>, Problem> {
-    let given = match headers.get(TIMEOUT) {
-        None => None,
-        Some(given) => {
-            let read = given.to_str().ok().and_then(read_timeout);
-            let detail = "the grpc-timeout header is malformed";
-            let status = http::StatusCode::BAD_REQUEST;
-            Some(read.ok_or_else(|| Problem::new(status, "MALFORMED_TIMEOUT", detail))?)
-        }
-    };
-    let least = [given, rpc.policy.deadline].into_iter().flatten().min();
-    Ok(least.and_then(|left| Instant::now().checked_add(left)))
+/// When the client gives its call up; `None` when it does not say.
+fn given_up(headers: &HeaderMap) -> Result<Option<Instant>, Problem> {
+    let Some(given) = headers.get(TIMEOUT) else { return Ok(None) };
+    let left = given.to_str().ok().and_then(read_timeout).ok_or_else(|| {
+        let detail = "the grpc-timeout header is malformed";
+        Problem::new(http::StatusCode::BAD_REQUEST, "MALFORMED_TIMEOUT", detail)
+    })?;
+    Ok(Instant::now().checked_add(left))
 }
 
 /// `100m` is a tenth of a second.
@@ -373,12 +367,12 @@ impl Passing {
     }
 }
 
-/// Trailers without what speaks of the connection.
-fn passed(mut trailers: HeaderMap) -> HeaderMap {
+/// Headers or trailers without what speaks of the connection.
+fn passed(mut headers: HeaderMap) -> HeaderMap {
     for name in OF_CONNECTION {
-        trailers.remove(name);
+        headers.remove(name);
     }
-    trailers
+    headers
 }
 
 /// The trailers of the upstream, without its insides.

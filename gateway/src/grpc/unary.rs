@@ -10,17 +10,21 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http_body::Frame;
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use upstream::{Call, Failure, Sticky};
 
 use super::frames::{self, HEAD_BYTES};
-use super::{Asked, Dialect, OK, STATUS, Web, backward, content_type, deadline, passed};
+use super::{Asked, Dialect, OK, STATUS, Web, backward, content_type, given_up, passed};
 use crate::answer::{Answer, AnswerBody, flow, pieces};
 use crate::body;
 use crate::coding::{Coding, Undecodable};
 use crate::edge::{Exchange, Worker, failed_call, idempotency_key, noted};
 use crate::problem::Problem;
 use crate::serve::is_answered;
+
+/// Of a message so much is copied behind its head: what is short then costs one frame, not two.
+const COPIED_BYTES: usize = 4096;
 
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
@@ -34,16 +38,17 @@ impl Worker {
     ) -> Result<Answer, Problem> {
         let Asked { dialect, rpc, head, .. } = asked;
         let key = idempotency_key(&rpc.policy, &head.headers)?;
-        let message = self.only_message(asked, body).await?;
+        let given_up = given_up(&head.headers)?;
+        let message = in_time(given_up, self.only_message(asked, body)).await?;
         exchange.unread = false;
-        let (call, sticky) = self.call(exchange, asked, key.as_ref(), message.clone())?;
+        let (call, sticky) = self.call(exchange, asked, key.as_ref(), message.clone(), given_up);
         // What comes back beside a message, or in place of one.
         let mut trailers = HeaderMap::new();
         let carry = async |exchange: &mut Exchange| match self.calls.unary(call).await {
             Ok(reply) => {
                 exchange.keep(sticky.as_ref(), reply.sticky.as_deref());
                 trailers = passed(reply.trailers);
-                Ok(kept(&reply.headers, reply.message))
+                Ok(kept(reply.headers, reply.message))
             }
             Err(failure) => {
                 let problem = failed_call(rpc, &failure);
@@ -75,10 +80,10 @@ impl Worker {
         asked: Asked<'_>,
         key: Option<&HeaderValue>,
         message: Bytes,
-    ) -> Result<(Call, Option<Sticky>), Problem> {
+        given_up: Option<Instant>,
+    ) -> (Call, Option<Sticky>) {
         let Asked { rpc, head, .. } = asked;
         let latest = self.deadline(rpc);
-        let deadline = deadline(rpc, &head.headers)?;
         let mut headers = self.forwarded(exchange, asked, key);
         headers.remove(ENCODING);
         let (route, sticky) = self.way(rpc, &head.headers);
@@ -87,12 +92,12 @@ impl Worker {
             path: rpc.grpc_path.clone(),
             headers,
             message,
-            deadline: deadline.map_or(latest, |deadline| deadline.min(latest)),
+            deadline: given_up.map_or(latest, |given_up| given_up.min(latest)),
             retry_safe: rpc.policy.retry_safe,
             hedge_after: rpc.policy.hedge_after,
             route,
         };
-        Ok((call, sticky))
+        (call, sticky)
     }
 
     /// The one message of a body, as the contract has it.
@@ -127,8 +132,20 @@ impl Worker {
     }
 }
 
+/// The message, unless the client gives its call up before it has come.
+async fn in_time(
+    given_up: Option<Instant>,
+    message: impl Future<Output = Result<Bytes, Problem>>,
+) -> Result<Bytes, Problem> {
+    let Some(given_up) = given_up else { return message.await };
+    timeout_at(given_up, message).await.unwrap_or_else(|_| {
+        let detail = "the call took longer than allowed";
+        Err(Problem::new(StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED", detail))
+    })
+}
+
 /// The answer of the upstream, in the form that is kept under a key.
-fn kept(headers: &HeaderMap, message: Bytes) -> Answer {
+fn kept(headers: HeaderMap, message: Bytes) -> Answer {
     let mut answer = Answer::new(AnswerBody::Whole(message));
     *answer.headers_mut() = backward(headers);
     answer
@@ -151,24 +168,68 @@ pub(super) fn put(status: &Status, trailers: &mut HeaderMap) {
 /// The message, if there is one, and the trailers as the client reads them.
 fn written(dialect: Dialect, request: &Parts, answer: Answer, trailers: HeaderMap) -> Answer {
     let (head, body) = answer.into_parts();
-    let mut whole = BytesMut::new();
-    if let AnswerBody::Whole(message) = body {
-        whole.reserve(HEAD_BYTES + message.len());
-        whole.put_u8(0);
-        whole.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
-        whole.put(message);
-    }
-    let (body, last) = match dialect {
-        Dialect::Native => (whole.freeze(), Some(Frame::trailers(trailers))),
-        Dialect::Web(web) => {
-            (Bytes::from([web.data(whole.freeze()), web.trailers(&trailers)].concat()), None)
-        }
+    let (first, rest) = match body {
+        AnswerBody::Whole(message) => framed(dialect, message),
+        AnswerBody::Done | AnswerBody::Flow(_) => (Bytes::new(), Bytes::new()),
     };
-    let flowing = stream::iter(pieces(body).chain(last).map(Ok));
+    let last = match dialect {
+        Dialect::Native => Frame::trailers(trailers),
+        Dialect::Web(web) => Frame::data(web.trailers(&trailers)),
+    };
+    let flowing = stream::iter(pieces(first).chain(pieces(rest)).chain([last]).map(Ok));
     let mut answer = flow(content_type(request), Box::pin(flowing));
     answer.headers_mut().extend(head.headers);
     answer.headers_mut().insert(CONTENT_TYPE, content_type(request));
     // Who does not take it loses it, as over REST.
     is_answered();
     answer
+}
+
+/// The frame of a message: its head with the beginning, and the rest, which is not copied.
+fn framed(dialect: Dialect, mut message: Bytes) -> (Bytes, Bytes) {
+    let copied = match dialect {
+        // Base64 is one text.
+        Dialect::Web(Web { text: true }) => message.len(),
+        _ => message.len().min(COPIED_BYTES),
+    };
+    let mut first = BytesMut::with_capacity(HEAD_BYTES + copied);
+    first.put_u8(0);
+    first.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    first.put(message.split_to(copied));
+    let first = first.freeze();
+    let first = if let Dialect::Web(web) = dialect { web.data(first) } else { first };
+    (first, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+
+    use super::*;
+
+    /// Data of an answer with `message`, frame by frame.
+    async fn data(dialect: Dialect, message: &Bytes) -> Vec<Bytes> {
+        let (request, ()) = http::Request::new(()).into_parts();
+        let answer = kept(HeaderMap::new(), message.clone());
+        let answer = written(dialect, &request, answer, HeaderMap::new());
+        let AnswerBody::Flow(frames) = answer.into_body() else { panic!("it has trailers") };
+        let frames: Vec<_> = frames.collect().await;
+        frames.into_iter().filter_map(|frame| frame.unwrap().into_data().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_long_message_is_not_copied_and_a_short_one_is_one_frame() {
+        let long = Bytes::from(vec![7; 1_000_000]);
+        let framed = [&[0, 0, 15, 66, 64][..], &long].concat();
+        let (native, web) = (Dialect::Native, Dialect::Web(Web { text: false }));
+        for dialect in [native, web] {
+            let data = data(dialect, &long).await;
+            assert!(data.concat().starts_with(&framed), "{dialect:?}");
+            let is_part = |piece: &&Bytes| long.as_ptr_range().contains(&piece.as_ptr());
+            let uncopied: usize = data.iter().filter(is_part).map(Bytes::len).sum();
+            assert_eq!(uncopied, long.len() - COPIED_BYTES, "{dialect:?}");
+        }
+        let short = data(native, &Bytes::from_static(b"ok")).await;
+        assert_eq!(short, [&b"\0\0\0\0\x02ok"[..]]);
+    }
 }

@@ -112,8 +112,8 @@ fn verb_of(route: &Route) -> Option<String> {
 #[derive(Default)]
 struct Paths {
     all: Map<String, Value>,
-    /// Path and variables by its shape.
-    shapes: HashMap<String, (String, Vec<Vec<String>>)>,
+    /// Path and names by its shape.
+    shapes: HashMap<String, (String, Vec<String>)>,
     /// Operations by id, counted.
     ids: HashMap<String, u32>,
 }
@@ -121,8 +121,12 @@ struct Paths {
 impl Paths {
     /// Where a template stands, and how its variables are named there.
     fn place(&mut self, template: &str) -> (String, Vec<Vec<String>>) {
-        let (path, names, shape) = path_of(template);
-        self.shapes.entry(shape).or_insert((path, names)).clone()
+        let (path, own, shape) = path_of(template);
+        let (path, names) = self.shapes.entry(shape).or_insert_with(|| (path, own.concat()));
+        // Where one template has two variables another may have one of two segments.
+        let mut names = names.iter().cloned();
+        let dealt = own.iter().map(|own| names.by_ref().take(own.len()).collect()).collect();
+        (path.clone(), dealt)
     }
 
     fn add(&mut self, path: String, verb: String, mut operation: Value) {

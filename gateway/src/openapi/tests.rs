@@ -209,6 +209,18 @@ fn paths_that_differ_in_names_alone_are_one() {
     assert_eq!(paths.place("/users/{id}").0, "/users/{id}");
     let (path, names) = paths.place("/users/{user.id=*}");
     assert_eq!((path.as_str(), names), ("/users/{id}", vec![vec!["id".to_owned()]]));
+
+    // One may have in one variable what another has in two: each names all that the path names.
+    let of_two = ["/v1/shelves/{shelf}/books/{book}", "/v1/{name=shelves/*/books/*}"];
+    let (two, one) = ([vec!["shelf"], vec!["book"]].to_vec(), [vec!["shelf", "book"]].to_vec());
+    for order in [[0, 1], [1, 0]] {
+        let mut paths = Paths::default();
+        for template in order {
+            let (path, names) = paths.place(of_two[template]);
+            assert_eq!(path, "/v1/shelves/{shelf}/books/{book}");
+            assert_eq!(names, if template == 0 { two.clone() } else { one.clone() });
+        }
+    }
 }
 
 /// L-10: resources of several kinds, named as Google names them, are several paths.

@@ -16,7 +16,7 @@ const SETTLED_AFTER: Duration = Duration::from_millis(50);
 /// A file of an encoded `FileDescriptorSet`.
 pub(crate) struct DescriptorFile {
     path: PathBuf,
-    /// Time and length of the file as it was last read, whatever came of it.
+    /// Time and length of the file as it was last decoded.
     seen: Option<(SystemTime, u64)>,
 }
 
@@ -38,8 +38,9 @@ impl DescriptorFile {
             sleep(SETTLED_AFTER).await;
             let set = fs::read(&self.path).map_err(failed)?;
             if self.stamp().map_err(failed)? == stamp {
+                let contract = Contract { pool: pool_of(&set)?, offers: BTreeMap::new() };
                 self.seen = Some(stamp);
-                return Ok(Some(Contract { pool: pool_of(&set)?, offers: BTreeMap::new() }));
+                return Ok(Some(contract));
             }
         }
     }

@@ -14,23 +14,32 @@ use crate::site::Contract;
 const NAME: u32 = 1;
 const DEPENDENCY: u32 = 3;
 
+/// A file and all that it imports, by name, as they were encoded.
+type Whole<'f> = BTreeMap<&'f str, &'f [u8]>;
+
 /// Merges what upstreams show. A file that is another than one of the same name elsewhere goes by the
-/// name of its upstream too: `service.proto` is a name that many have.
+/// name of its upstream too: `service.proto` is a name that many have. Who shows the same file as one
+/// before shares its new name.
 pub(super) fn merge<'r>(
     all: impl IntoIterator<Item = &'r Reflected>,
 ) -> Result<Contract, ContractError> {
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     let mut offers = BTreeMap::new();
     let mut offered_twice = Vec::new();
+    let mut new_names: BTreeMap<(&str, Whole<'_>), String> = BTreeMap::new();
     for Reflected { upstream, services, files: own } in all {
         for service in services {
             if offers.insert(service.clone(), upstream.clone()).is_some() {
                 offered_twice.push(service);
             }
         }
-        let others = others(own, &files).map_err(ContractError::Broken)?;
-        let new_name = |name: &&str| ((*name).to_owned(), format!("{upstream}/{name}"));
-        let names: BTreeMap<String, String> = others.iter().map(new_name).collect();
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        for name in others(own, &files).map_err(ContractError::Broken)? {
+            let whole = whole(name, own).map_err(ContractError::Broken)?;
+            let new = new_names.entry((name, whole));
+            let new = new.or_insert_with(|| format!("{upstream}/{name}")).clone();
+            names.insert(name.to_owned(), new);
+        }
         for (name, file) in own {
             match names.get(name) {
                 Some(new) => {
@@ -47,6 +56,25 @@ pub(super) fn merge<'r>(
     offers.retain(|service, _| !offered_twice.contains(&service));
     let set = EncodedSet { file: files.into_values().collect() };
     Ok(Contract { pool: pool_of(&set.encode_to_vec())?, offers })
+}
+
+/// The file of that name among `files`, with all that it imports.
+fn whole<'f>(
+    name: &'f str,
+    files: &'f BTreeMap<String, Vec<u8>>,
+) -> Result<Whole<'f>, DecodeError> {
+    let (mut whole, mut wanted) = (Whole::new(), vec![name.to_owned()]);
+    while let Some(name) = wanted.pop() {
+        // Of those that everybody has one counts for all.
+        let Some((name, file)) = files.get_key_value(&name).filter(|_| !is_well_known(&name))
+        else {
+            continue;
+        };
+        if whole.insert(name.as_str(), file.as_slice()).is_none() {
+            wanted.extend(FileDescriptorProto::decode(&**file)?.dependency);
+        }
+    }
+    Ok(whole)
 }
 
 /// Files that everybody has. Compilers of several languages write them in several ways.
@@ -113,16 +141,21 @@ mod tests {
 
     use super::*;
 
-    /// What `upstream` shows of a service `Echo` in the package of its name.
+    /// What `upstream` shows of a service `Echo` in `package`.
     fn shown(upstream: &str, package: &str, field: &str) -> Reflected {
+        shown_of(upstream, package, package, field)
+    }
+
+    /// The same, where the messages are in the package of somebody else.
+    fn shown_of(upstream: &str, package: &str, types_of: &str, field: &str) -> Reflected {
         let types = format!(
-            "syntax = 'proto3'; package {package}.types; message In {{ string {field} = 1; }}"
+            "syntax = 'proto3'; package {types_of}.types; message In {{ string {field} = 1; }}"
         );
         let service = format!(
             "syntax = 'proto3'; package {package};
              import 'google/api/annotations.proto'; import 'types.proto';
              service Echo {{
-                 rpc Go({package}.types.In) returns ({package}.types.In) {{
+                 rpc Go({types_of}.types.In) returns ({types_of}.types.In) {{
                      option (google.api.http) = {{get: '/{package}'}};
                  }}
              }}"
@@ -150,6 +183,22 @@ mod tests {
             assert!(method.input().get_field_by_name(field).is_some());
             let route = transcoder::HttpRule::of(&method).unwrap();
             assert_eq!(route[0].template, format!("/{}", service.package_name()), "options stay");
+        }
+    }
+
+    /// Two share a file, and a third one has another of that name: whoever comes first.
+    #[test]
+    fn a_shared_file_is_one_where_a_third_has_another_of_its_name() {
+        let (a, b) = (shown("one", "a", "x"), shown("two", "b", "y"));
+        let c = shown_of("three", "c", "b", "y");
+        for all in [[&a, &b, &c], [&b, &a, &c], [&b, &c, &a]] {
+            let contract = merge(all).unwrap();
+            let input = |service: &str| {
+                let service = contract.pool.get_service_by_name(service).unwrap();
+                service.methods().next().unwrap().input()
+            };
+            assert_eq!(input("b.Echo"), input("c.Echo"));
+            assert_ne!(input("a.Echo"), input("b.Echo"));
         }
     }
 

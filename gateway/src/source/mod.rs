@@ -14,14 +14,15 @@ use prost_reflect::{DescriptorError, DescriptorPool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
-use upstream::Upstreams;
+use upstream::{Left, Upstreams};
 
-use crate::StartError;
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::pages::{PAGES, Page};
 use crate::reload::Order;
 use crate::site::{Contract, Settings, Site, SiteError, Sites, is_of_grpc};
+use crate::{StartError, somebody_answers};
 use file::DescriptorFile;
 use watched::Watched;
 
@@ -136,14 +137,19 @@ pub(crate) struct Follower {
     source: Source,
     settings: Settings,
     check: Duration,
-    /// What is served.
+    /// For so long a request may still call what the site named that it began with.
+    calls_within: Duration,
+    /// What was read last, whether it could be served or not: what lacks a policy waits here for it.
     contract: Contract,
+    /// Whether nobody tried to serve that yet.
+    is_new: bool,
 }
 
 impl Follower {
     /// Follows the contracts that the settings name.
     pub(crate) fn of(config: &Config) -> Result<Self, ContractError> {
         let Contracts { descriptors, check } = &config.contracts;
+        let Limits { body_timeout, request_timeout, .. } = config.limits;
         let source = match descriptors {
             Some(path) => Source::File(DescriptorFile::new(path.clone())),
             None if config.upstreams.is_empty() => Source::Own,
@@ -161,7 +167,14 @@ impl Follower {
             errors: config.errors,
             classes: config.rate_limits.classes.keys().cloned().collect(),
         };
-        Ok(Self { source, settings, check: *check, contract: Contract::default() })
+        Ok(Self {
+            source,
+            settings,
+            check: *check,
+            calls_within: body_timeout.saturating_add(request_timeout),
+            contract: Contract::default(),
+            is_new: false,
+        })
     }
 
     /// The first site, of what is known by now: an upstream that does not show its contracts yet
@@ -200,15 +213,21 @@ impl Follower {
         mut orders: mpsc::Receiver<Order>,
     ) {
         let mut fault = None;
+        let mut leaving = JoinSet::new();
         loop {
             let is_well = fault.is_none() && !self.source.is_awaited();
             let wait = if is_well { self.check } else { self.check.min(AGAIN_AFTER) };
             tokio::select! {
                 Some(Order { config, done }) = orders.recv() => {
+                    let obeyed = self.obey(&config, &sites, &upstreams).await;
+                    let obeyed = obeyed.map(|left| {
+                        leaving.spawn(keep(left, self.calls_within));
+                    });
                     // Who gave the order may be gone.
-                    let _ = done.send(self.obey(&config, &sites, &upstreams).await);
+                    let _ = done.send(obeyed);
                     continue;
                 }
+                Some(_) = leaving.join_next() => continue,
                 () = sleep(wait) => {}
             }
             match self.next().await {
@@ -231,21 +250,26 @@ impl Follower {
         }
     }
 
-    /// Takes upstreams and policies over, all or none.
+    /// Takes upstreams and policies over, all or none. What left is to be kept for those who began
+    /// before.
     async fn obey(
         &mut self,
         config: &Config,
         sites: &Sites,
         upstreams: &Upstreams,
-    ) -> Result<(), StartError> {
+    ) -> Result<Left, StartError> {
         config.validate()?;
+        somebody_answers(config, upstreams.has_mesh())?;
         let mut watched = match &self.source {
             Source::Reflection(watched) => Some(watched.under(&config.upstreams)?),
             Source::Own | Source::File(_) => None,
         };
-        let contract = match &mut watched {
-            Some(watched) => watched.known(FIRST_ANSWER_WITHIN).await?,
-            None => self.contract.clone(),
+        let contract = if let Some(watched) = &mut watched {
+            watched.known(FIRST_ANSWER_WITHIN).await?
+        } else {
+            // What these settings are for may be there already, and not looked at yet.
+            self.read().await?;
+            self.contract.clone()
         };
         let settings = Settings {
             rules: config.policies.clone(),
@@ -254,29 +278,45 @@ impl Follower {
         };
         let is_awaited = watched.as_ref().is_some_and(Watched::is_awaited);
         let site = checked(&contract, &settings, is_awaited)?;
-        upstreams.reload(&config.upstreams())?;
+        let left = upstreams.reload(&config.upstreams())?;
         sites.store(Arc::new(site));
-        (self.settings, self.contract) = (settings, contract);
+        (self.settings, self.contract, self.is_new) = (settings, contract, false);
         if let Some(watched) = watched {
             self.source = Source::Reflection(watched);
+        }
+        Ok(left)
+    }
+
+    /// Reads the contracts again, if they are not those that were last seen.
+    async fn read(&mut self) -> Result<(), ContractError> {
+        if let Some(contract) = self.source.changed(ANSWER_WITHIN).await? {
+            (self.contract, self.is_new) = (contract, true);
         }
         Ok(())
     }
 
     async fn next(&mut self) -> Result<Option<Site>, ContractError> {
-        let Some(contract) = self.source.changed(ANSWER_WITHIN).await? else { return Ok(None) };
+        self.read().await?;
+        if !std::mem::take(&mut self.is_new) {
+            return Ok(None);
+        }
         let is_awaited = self.source.is_awaited();
-        let site = site(&contract, &self.settings, is_awaited)?;
+        let site = site(&self.contract, &self.settings, is_awaited)?;
         if let Err(error) = check_policies(&site, &self.settings, is_awaited) {
             tracing::warn!(%error, "contracts changed, and a policy is idle now");
         }
-        self.contract = contract;
         Ok(Some(site))
     }
 
     fn checked(&self, contract: &Contract) -> Result<Site, ContractError> {
         checked(contract, &self.settings, self.source.is_awaited())
     }
+}
+
+/// Keeps what left for so long.
+async fn keep(left: Left, time: Duration) {
+    sleep(time).await;
+    drop(left);
 }
 
 /// The site of contracts and settings that are all that is meant.

@@ -10,7 +10,13 @@ fn of_file(path: PathBuf) -> Follower {
     let source = Source::File(DescriptorFile::new(path));
     let settings = Settings { upstreams: vec!["one".to_owned()], ..Settings::default() };
     let contract = Contract::default();
-    Follower { source, settings, check: Duration::from_millis(10), contract }
+    let brief = Duration::from_millis(10);
+    Follower { source, settings, check: brief, calls_within: brief, contract, is_new: false }
+}
+
+/// Upstreams of nobody, without a mesh.
+fn nowhere() -> Upstreams {
+    Upstreams::new(&upstream::Config::default(), None, std::num::NonZeroUsize::MIN).unwrap()
 }
 
 fn has(site: &Site, method: &str) -> bool {
@@ -34,10 +40,8 @@ async fn a_changed_file_changes_the_site_and_a_broken_one_does_not() {
     fs::write(&path, greeter::descriptors()).unwrap();
     let mut follower = of_file(path.clone());
     let sites: Sites = Arc::new(arc_swap::ArcSwap::from_pointee(follower.first().await.unwrap()));
-    let none = upstream::Config::default();
-    let upstreams = Upstreams::new(&none, None, std::num::NonZeroUsize::MIN).unwrap();
     let (_nobody, orders) = mpsc::channel(1);
-    let following = tokio::spawn(follower.follow(Arc::clone(&sites), upstreams, orders));
+    let following = tokio::spawn(follower.follow(Arc::clone(&sites), nowhere(), orders));
     let first = sites.load_full();
     assert!(has(&first, "SayHello"));
 
@@ -58,6 +62,67 @@ async fn a_changed_file_changes_the_site_and_a_broken_one_does_not() {
     assert!(!has(&sites.load(), "SayHello"));
     assert!(has(&first, "SayHello"), "requests that have it end with it");
     following.abort();
+}
+
+/// Settings of two upstreams, where a policy has to say which of them offers `methods`.
+fn of_two(methods: &str) -> Config {
+    let (methods, upstream) = (methods.to_owned(), Some("one".to_owned()));
+    let one = upstream::UpstreamConfig {
+        endpoints: vec!["http://127.0.0.1:1".to_owned()],
+        ..upstream::UpstreamConfig::default()
+    };
+    Config {
+        upstreams: [("one".to_owned(), one.clone()), ("two".to_owned(), one)].into(),
+        policies: vec![crate::Rule { methods, upstream, ..crate::Rule::default() }],
+        ..Config::alone()
+    }
+}
+
+/// K-40: contracts and the policies that they need come one after the other, in either order.
+#[tokio::test]
+async fn contracts_and_policies_that_need_each_other_are_served_once_both_are_there() {
+    let other = greeter::PROTO.replace("package greeter.v1", "package other.v1");
+    let other = greeter::compile("other.proto", &other);
+    let (old, new) = (of_two("greeter.v1.*"), of_two("other.v1.*"));
+    for looks_between in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("api.binpb");
+        fs::write(&path, greeter::descriptors()).unwrap();
+        let mut follower = of_file(path.clone());
+        follower.settings.rules = old.policies.clone();
+        follower.settings.upstreams = old.upstreams.keys().cloned().collect();
+        let sites: Sites =
+            Arc::new(arc_swap::ArcSwap::from_pointee(follower.first().await.unwrap()));
+        let upstreams = nowhere();
+
+        follower.obey(&new, &sites, &upstreams).await.unwrap_err();
+        fs::write(&path, &other).unwrap();
+        if looks_between {
+            let refused = follower.next().await.err().unwrap().to_string();
+            assert!(refused.contains("no policy names its upstream"), "{refused}");
+        }
+        assert!(has(&sites.load(), "SayHello"), "the old site stays");
+
+        follower.obey(&new, &sites, &upstreams).await.unwrap();
+        assert!(sites.load().rpc("/other.v1.GreeterService/SayHello").is_some());
+        assert!(!has(&sites.load(), "SayHello"));
+        assert!(follower.next().await.unwrap().is_none(), "nothing is left to do");
+    }
+}
+
+/// Contracts that an order has read are served without it, where it is wrong in itself.
+#[tokio::test]
+async fn contracts_that_a_refused_order_has_read_are_served_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("greeter.binpb");
+    fs::write(&path, greeter::descriptors()).unwrap();
+    let mut follower = of_file(path.clone());
+    let sites: Sites = Arc::new(arc_swap::ArcSwap::from_pointee(follower.first().await.unwrap()));
+
+    fs::write(&path, greeter::renamed("SayHello", "Greet")).unwrap();
+    follower.obey(&of_two("nobody.v1.*"), &sites, &nowhere()).await.unwrap_err();
+    let site = follower.next().await.unwrap().unwrap();
+    assert!(has(&site, "Greet"));
 }
 
 #[tokio::test]

@@ -178,6 +178,51 @@ async fn a_token_goes_no_further_unless_it_is_forwarded() {
     }
 }
 
+/// K-39: what a claim is told by, no client says itself, though its token lacks the claim or nobody
+/// asked for one; nor is a page told that it may.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_client_sets_a_header_that_tells_a_claim() {
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, contract) = (folder.path().join("jwks.json"), folder.path().join("greeter.bin"));
+    let signer = TokenSigner::generate().unwrap();
+    fs::write(&keys, json!({"keys": [signer.public_jwk()]}).to_string()).unwrap();
+    fs::write(&contract, greeter::descriptors()).unwrap();
+    let (now, lasts) = (clock::Clock::system().now(), Duration::from_mins(1));
+    let claims = Claims::new(UserId::random(), TenantId::DEFAULT, vec![], now, lasts);
+    let token = signer.sign(&claims).unwrap();
+
+    for access in [Access::Public, Access::Authenticated] {
+        let (address, mut seen) = witness().await;
+        let upstreams = [("greeter", format!("http://{address}"))];
+        let alone = Alone::start_with(&upstreams, |config| {
+            config.contracts.descriptors = Some(contract.clone());
+            config.cors_origins = vec!["*".to_owned()];
+            config.policies[0].access = Some(access);
+            config.policies[0].request_headers = Some(vec!["x-*".to_owned()]);
+            let keys = KeysConfig::File(keys.clone());
+            let mut issuer = IssuerConfig { keys, ..IssuerConfig::malha() };
+            issuer.claims.metadata.insert("x-org".to_owned(), "org".to_owned());
+            config.issuers = vec![issuer];
+        });
+        let alone = alone.await;
+        let call = alone.client.get(alone.url("/v1/hello/ana")).bearer_auth(&token);
+        let call = call.header("x-org", "victim").header("x-shop", "1");
+        assert_eq!(call.send().await.unwrap().status(), 501);
+        let seen = seen.recv().await.unwrap();
+        assert_eq!((seen.get("x-org"), seen["x-shop"].to_str().unwrap()), (None, "1"));
+
+        for path in ["/v1/hello", "/greeter.v1.GreeterService/SayHello"] {
+            let asked = alone.client.request(Method::OPTIONS, alone.url(path));
+            let asked = asked.header("origin", "https://app.example");
+            let asked = asked.header("access-control-request-method", "POST");
+            let asked = asked.header("access-control-request-headers", "x-org, x-shop");
+            let answer = asked.send().await.unwrap();
+            let allowed = answer.headers()["access-control-allow-headers"].to_str().unwrap();
+            assert!(allowed.contains("x-shop") && !allowed.contains("x-org"), "{allowed}");
+        }
+    }
+}
+
 /// Which roles of an issuer mean that somebody works here, its settings say.
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_of_a_gateway_alone_see_its_upstreams() {

@@ -11,6 +11,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use gateway::{Access, Rule};
 use prost::Message;
 use testkit::greeter::{Greeter, Greeting, Hello};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -172,7 +175,7 @@ async fn a_stream_that_nobody_reads_is_not_gathered() {
     let answer = client.server_streaming(many, path, Codec::default()).await.unwrap();
     let mut answer = answer.into_inner();
     answer.next().await.unwrap().unwrap();
-    tokio::time::sleep(Duration::from_millis(800)).await;
+    sleep(Duration::from_millis(800)).await;
     // The greeter counts whom it greets: most are not asked for yet.
     let (_, other) = alone.get("/v1/hello/bob").await;
     let count: u64 = other["greeted"].as_str().unwrap().parse().unwrap();
@@ -244,6 +247,34 @@ async fn what_a_service_does_not_explain_stays_inside() {
             assert!(!format!("{told:?}").contains("secret"), "{told:?}");
         }
     }
+}
+
+/// The time that a client allows runs while its message is on its way, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_given_up_while_its_message_comes() {
+    let greeter = Greeter::start().await;
+    let alone = Alone::of(&greeter, |_| {}).await;
+    let body = framed(&hello("ana"));
+    let call = async |given: &str| {
+        let head = format!(
+            "POST /greeter.v1.GreeterService/SayHello HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/grpc-web\r\ngrpc-timeout: {given}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        let (mut stream, mut answer) =
+            (TcpStream::connect(alone.address).await.unwrap(), Vec::new());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answering = stream.read_to_end(&mut answer);
+        if timeout(Duration::from_millis(500), answering).await.is_err() {
+            stream.write_all(&body).await.unwrap();
+            stream.read_to_end(&mut answer).await.unwrap();
+        }
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let (late, early) = (call("200m").await, call("10S").await);
+    assert!(late.contains("grpc-status: 4\r\n"), "{late}");
+    assert!(early.contains("grpc-status: 0\r\n"), "{early}");
 }
 
 /// The longest time of a request holds whatever client and contract allow.

@@ -9,6 +9,8 @@ use std::time::Duration;
 use gateway::{Config, Contracts, Gateway, IssuerConfig, Preview};
 use serde_json::json;
 use testkit::greeter::{self, Greeter, Reflection};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::alone::Alone;
@@ -213,6 +215,52 @@ async fn upstreams_and_policies_change_without_a_restart() {
     assert_eq!(alone.reloader.reload(next).await.unwrap(), ["gateway.limits"], "needs a restart");
     assert_eq!(alone.get("/other/hello/Ana").await.0, 404);
     assert_eq!(alone.get("/v1/hello/Ana").await.0, 401);
+}
+
+/// A file that is being written may hold nothing yet: what could not start is not taken over either.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_without_an_upstream_are_refused_wherever_contracts_come_from() {
+    let greeter = Greeter::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("greeter.binpb");
+    fs::write(&file, greeter::descriptors()).unwrap();
+    let upstreams = [("greeter", greeter.endpoint())];
+    let alone = Alone::start(&upstreams, often(Some(file.clone()))).await;
+
+    let empty = Config { contracts: often(Some(file)), ..Config::alone() };
+    let refused = "gateway.upstreams is empty: nothing would answer";
+    let error = alone.reloader.reload(empty.clone()).await.unwrap_err();
+    assert_eq!(error.to_string(), refused);
+    assert_eq!(alone.get("/v1/hello/Ana").await, (200, greeting("1")));
+
+    let empty = Config { http: Some(greeter::anywhere()), ..empty };
+    let checked = Preview::checked(&empty).await.err().unwrap();
+    let started = Gateway::bind(empty, None, clock::Clock::system()).await.err().unwrap();
+    assert_eq!([checked.to_string(), started.to_string()], [refused, refused]);
+}
+
+/// Who is still sending a body finds the upstream that was there when the request began, also where
+/// its name is no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_survives_that_its_upstream_is_renamed() {
+    let (old, new) = (Greeter::start().await, Greeter::start().await);
+    let alone = Alone::start(&[("greeter", old.endpoint())], Contracts::default()).await;
+    let mut stream = TcpStream::connect(alone.address).await.unwrap();
+    let head =
+        "POST /v1/hello HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 14\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(200)).await;
+
+    let mut next = alone.config.clone();
+    let mut upstream = next.upstreams.remove("greeter").unwrap();
+    upstream.endpoints = vec![new.endpoint()];
+    next.upstreams.insert("renamed".to_owned(), upstream);
+    alone.reloader.reload(next).await.unwrap();
+    stream.write_all(br#"{"name":"Eve"}"#).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("Hello, Eve!"), "{answer}");
+    assert_eq!(alone.get("/v1/hello/Ana").await, (200, greeting("1")), "new ones go elsewhere");
 }
 
 fn greeting(count: &str) -> serde_json::Value {

@@ -212,29 +212,32 @@ impl Balance {
     ) -> Option<Arc<Endpoint>> {
         let lists = self.lists.load();
         let now = Instant::now();
-        let open = |endpoint: &Arc<Endpoint>| {
-            endpoint.is_available(now) && Some(endpoint.address) != avoid
-        };
+        let open = |endpoint: &Arc<Endpoint>| is_open(endpoint, now, avoid);
         let kept = route.sticky.as_deref().and_then(|token| self.kept(&lists, route, token));
         let endpoint = kept.filter(|endpoint| open(endpoint)).or_else(|| {
             let of_canary = if self.to_canary(route) { &lists.canary[..] } else { &[] };
             // A canary of which nothing lives is no reason to fail.
             Self::draw(worker, of_canary, open)
-                .or_else(|| Self::draw(worker, &lists.stable, open))
-                .or_else(|| Self::of_stable(worker, &lists, now))
+                .or_else(|| Self::of_stable(worker, &lists, now, avoid))
         })?;
         Some(self.take_turn(worker, endpoint))
     }
 
-    /// An endpoint of the version in service.
-    pub(crate) fn stable(&self, worker: usize) -> Option<Arc<Endpoint>> {
+    /// An endpoint of the version in service, `avoid` only if there is no other.
+    pub(crate) fn stable(&self, worker: usize, avoid: Option<SocketAddr>) -> Option<Arc<Endpoint>> {
         let lists = self.lists.load();
-        let endpoint = Self::of_stable(worker, &lists, Instant::now())?;
+        let endpoint = Self::of_stable(worker, &lists, Instant::now(), avoid)?;
         Some(self.take_turn(worker, endpoint))
     }
 
-    fn of_stable(worker: usize, lists: &Lists, now: Instant) -> Option<&Arc<Endpoint>> {
-        Self::draw(worker, &lists.stable, |endpoint| endpoint.is_available(now))
+    fn of_stable(
+        worker: usize,
+        lists: &Lists,
+        now: Instant,
+        avoid: Option<SocketAddr>,
+    ) -> Option<&Arc<Endpoint>> {
+        Self::draw(worker, &lists.stable, |endpoint| is_open(endpoint, now, avoid))
+            .or_else(|| Self::draw(worker, &lists.stable, |endpoint| endpoint.is_available(now)))
             // None lives as far as we know: we may be wrong.
             .or_else(|| Self::draw(worker, &lists.stable, |_| true))
     }
@@ -314,6 +317,11 @@ impl Balance {
             tracing::warn!(upstream, %address, "endpoint ejected");
         }
     }
+}
+
+/// Whether a call may go to `endpoint` that had better not go to `avoid`.
+fn is_open(endpoint: &Endpoint, now: Instant, avoid: Option<SocketAddr>) -> bool {
+    endpoint.is_available(now) && Some(endpoint.address) != avoid
 }
 
 impl Lists {

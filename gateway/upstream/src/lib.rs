@@ -32,7 +32,7 @@ pub use config::{
 pub use failure::{Failure, Reason};
 pub use status::{EndpointStatus, Group, UpstreamStatus};
 pub use stream::{Receiver, Sender};
-pub use upstreams::Upstreams;
+pub use upstreams::{Left, Upstreams};
 pub use worker::Worker;
 
 // Settings that the mesh has too.

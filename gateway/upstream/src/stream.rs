@@ -33,19 +33,17 @@ impl Worker {
         let mut attempts = upstream.config.retry.attempts_max.get();
         upstream.repeats(self.number).deposit();
         loop {
-            let chosen = upstream.balance.choose(self.number, &call.route, avoid);
-            let endpoint = within(call.deadline, chosen).await?;
-            let address = endpoint.address;
-            let failure = match self.open(&upstream, &call, endpoint).await {
+            let chosen = upstream.choose(self.number, &call.route, avoid);
+            let (permit, endpoint) = within(call.deadline, chosen).await?;
+            let failure = match self.open(&upstream, &call, permit, &endpoint).await {
                 Ok(stream) => return Ok(stream),
                 Err(failure) => failure,
             };
             attempts -= 1;
-            let again = failure.surely_not_sent && failure.reason != Some(Reason::CircuitOpen);
-            if attempts == 0 || !again || !upstream.repeats(self.number).retry() {
+            if attempts == 0 || !failure.surely_not_sent || !upstream.repeats(self.number).retry() {
                 return Err(failure);
             }
-            avoid = Some(address);
+            avoid = Some(endpoint.address);
         }
     }
 
@@ -53,10 +51,9 @@ impl Worker {
         &self,
         upstream: &Arc<Upstream>,
         call: &StreamCall,
-        endpoint: Arc<Endpoint>,
+        permit: Permit,
+        endpoint: &Arc<Endpoint>,
     ) -> Result<(Sender, Receiver), Failure> {
-        let (permit, endpoint) = upstream.admit(self.number, endpoint)?;
-        let endpoint = &endpoint;
         let opened = async {
             let (slot, mut sender) = within(call.deadline, self.acquire(endpoint)).await?;
             let left = call.deadline.map(|at| at.saturating_duration_since(Instant::now()));

@@ -1,5 +1,6 @@
 //! One upstream: its endpoints, its breakers, what repeats may cost.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -97,15 +98,18 @@ impl Upstream {
         &self.breakers[group as usize]
     }
 
-    /// Leave to call `endpoint`. For a canary whose breaker is open the version in service answers.
-    pub(crate) fn admit(
+    /// The endpoint for a call, `avoid` only if there is no other, and leave to call it. For a canary
+    /// whose breaker is open the version in service answers.
+    pub(crate) async fn choose(
         &self,
         worker: usize,
-        endpoint: Arc<Endpoint>,
+        route: &Route,
+        avoid: Option<SocketAddr>,
     ) -> Result<(Permit, Arc<Endpoint>), Failure> {
+        let endpoint = self.balance.choose(worker, route, avoid).await?;
         let (endpoint, admitted) = match self.breaker(endpoint.group).admit() {
             Err(_) if endpoint.group == Group::Canary => {
-                let stable = self.balance.stable(worker).unwrap_or(endpoint);
+                let stable = self.balance.stable(worker, avoid).unwrap_or(endpoint);
                 let admitted = self.breaker(stable.group).admit();
                 (stable, admitted)
             }

@@ -29,7 +29,9 @@ pub struct Upstreams(Arc<Shared>);
 
 pub(crate) struct Shared {
     table: ArcSwap<Table>,
-    /// Those that a reload took out, while calls to them are under way.
+    /// Those whose names a reload took out, for whom they are kept.
+    left: Mutex<Vec<Arc<Upstream>>>,
+    /// Those that get no new calls, while calls to them are under way.
     leaving: Mutex<Vec<Weak<Upstream>>>,
     /// Held while the table is replaced.
     replacing: Mutex<()>,
@@ -41,6 +43,13 @@ pub(crate) struct Shared {
 }
 
 type Table = HashMap<Arc<str>, Arc<Upstream>>;
+
+/// Upstreams whose names a reload took out. Who began before finds them until this is dropped; then
+/// they get no new calls, and those under way end in peace.
+pub struct Left {
+    shared: Arc<Shared>,
+    upstreams: Vec<Arc<Upstream>>,
+}
 
 impl Upstreams {
     /// The upstreams of `config`, for `workers` workers. Upstreams that it does not name are members
@@ -55,6 +64,7 @@ impl Upstreams {
     ) -> Result<Self, ConfigError> {
         let shared = Arc::new(Shared {
             table: ArcSwap::default(),
+            left: Mutex::default(),
             leaving: Mutex::default(),
             replacing: Mutex::default(),
             mesh: mesh.cloned(),
@@ -70,8 +80,9 @@ impl Upstreams {
     }
 
     /// Takes new settings over, all or none. An upstream whose settings stayed is left as it is; the
-    /// others get no new calls, and those under way end in peace. The key of sticky cookies stays.
-    pub fn reload(&self, config: &Config) -> Result<(), ConfigError> {
+    /// others get no new calls, and those under way end in peace; names that are no more are found
+    /// as long as the caller keeps them. The key of sticky cookies stays.
+    pub fn reload(&self, config: &Config) -> Result<Left, ConfigError> {
         let shared = &*self.0;
         let _one_at_a_time = shared.replacing.lock();
         let old = shared.table.load_full();
@@ -84,23 +95,23 @@ impl Upstreams {
             };
             table.insert(Arc::clone(&upstream.name), upstream);
         }
-        let mut leaving = shared.leaving.lock();
-        leaving.retain(|upstream| upstream.strong_count() > 0);
+        let mut left = Vec::new();
         for (name, upstream) in old.iter() {
-            let stays = table.get(name).is_some_and(|stays| Arc::ptr_eq(stays, upstream));
-            // One that nobody configured is there because it was called, and will be again.
-            if !stays
-                && !config.upstreams.contains_key(&**name)
-                && *upstream.config == UpstreamConfig::default()
-            {
+            if table.get(name).is_some_and(|stays| Arc::ptr_eq(stays, upstream)) {
+                continue;
+            }
+            if config.upstreams.contains_key(&**name) {
+                shared.drain(upstream);
+            } else if *upstream.config == UpstreamConfig::default() {
+                // One that nobody configured is there because it was called, and will be again.
                 table.insert(Arc::clone(name), Arc::clone(upstream));
-            } else if !stays {
-                upstream.balance.drain();
-                leaving.push(Arc::downgrade(upstream));
+            } else {
+                left.push(Arc::clone(upstream));
             }
         }
+        shared.left.lock().extend(left.iter().cloned());
         shared.table.store(Arc::new(table));
-        Ok(())
+        Ok(Left { shared: Arc::clone(&self.0), upstreams: left })
     }
 
     /// The worker of one core. Its connections live on the runtime that it is used on: ask for one
@@ -108,6 +119,11 @@ impl Upstreams {
     pub fn worker(&self) -> Worker {
         let number = self.0.handed_out.fetch_add(1, Ordering::Relaxed) % self.0.workers;
         Worker::new(Arc::clone(&self.0), number)
+    }
+
+    /// Whether names that no settings have may be those of members of a mesh.
+    pub fn has_mesh(&self) -> bool {
+        self.0.mesh.is_some()
     }
 
     /// The cookie of `upstream`, if it is a sticky one.
@@ -132,14 +148,29 @@ impl Shared {
         if let Some(upstream) = old.get(name) {
             return Ok(Arc::clone(upstream));
         }
-        let made = self.make(name, UpstreamConfig::default()).map_err(|error| {
-            Failure::own(Code::Unavailable, Reason::Unknown, error.to_string()).unsent()
-        })?;
-        let made = Arc::new(made);
+        let made = match self.make(name, UpstreamConfig::default()) {
+            Ok(made) => Arc::new(made),
+            Err(error) => {
+                let unknown = Failure::own(Code::Unavailable, Reason::Unknown, error.to_string());
+                return self.find_left(name).ok_or_else(|| unknown.unsent());
+            }
+        };
         let mut table = (*old).clone();
         table.insert(Arc::clone(&made.name), Arc::clone(&made));
         self.table.store(Arc::new(table));
         Ok(made)
+    }
+
+    fn find_left(&self, name: &str) -> Option<Arc<Upstream>> {
+        self.left.lock().iter().rev().find(|left| &*left.name == name).cloned()
+    }
+
+    /// Gives it no new calls.
+    fn drain(&self, upstream: &Arc<Upstream>) {
+        upstream.balance.drain();
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|upstream| upstream.strong_count() > 0);
+        leaving.push(Arc::downgrade(upstream));
     }
 
     fn make(&self, name: &str, config: UpstreamConfig) -> Result<Upstream, ConfigError> {
@@ -149,12 +180,22 @@ impl Shared {
     }
 
     fn statuses(&self, publish: bool) -> Vec<UpstreamStatus> {
-        let leaving: Vec<_> = self.leaving.lock().iter().filter_map(Weak::upgrade).collect();
+        let mut others = self.left.lock().clone();
+        others.extend(self.leaving.lock().iter().filter_map(Weak::upgrade));
         let table = self.table.load();
         let mut statuses: Vec<_> =
-            table.values().chain(&leaving).map(|upstream| upstream.status(publish)).collect();
+            table.values().chain(&others).map(|upstream| upstream.status(publish)).collect();
         statuses.sort_by(|one, other| one.name.cmp(&other.name));
         statuses
+    }
+}
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        let is_own =
+            |other: &Arc<Upstream>| self.upstreams.iter().any(|own| Arc::ptr_eq(own, other));
+        self.shared.left.lock().retain(|left| !is_own(left));
+        self.upstreams.iter().for_each(|upstream| self.shared.drain(upstream));
     }
 }
 
@@ -183,5 +224,12 @@ fn key(config: &Config) -> hmac::Key {
 impl std::fmt::Debug for Upstreams {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Upstreams").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Left {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self.upstreams.iter().map(|upstream| &upstream.name);
+        formatter.debug_set().entries(names).finish()
     }
 }

@@ -58,9 +58,9 @@ impl Worker {
         let mut refused_before = false;
         loop {
             let sent = async {
-                let endpoint = self.endpoint(upstream, call, avoid).await?;
-                avoid = Some(endpoint.address);
-                self.hedged(upstream, call, endpoint).await
+                let chosen = self.choose(upstream, call, avoid).await?;
+                avoid = Some(chosen.1.address);
+                self.hedged(upstream, call, chosen).await
             };
             let mut failure = match sent.await {
                 Ok(answer) => return Ok(reply(upstream, call, answer)),
@@ -84,13 +84,13 @@ impl Worker {
         }
     }
 
-    async fn endpoint(
+    async fn choose(
         &self,
         upstream: &Upstream,
         call: &Call,
         avoid: Option<SocketAddr>,
-    ) -> Result<Arc<Endpoint>, Failure> {
-        let chosen = upstream.balance.choose(self.number, &call.route, avoid);
+    ) -> Result<(Permit, Arc<Endpoint>), Failure> {
+        let chosen = upstream.choose(self.number, &call.route, avoid);
         timeout_at(call.deadline, chosen)
             .await
             .unwrap_or_else(|_| Err(Failure::deadline().unsent()))
@@ -101,13 +101,13 @@ impl Worker {
         &self,
         upstream: &Upstream,
         call: &Call,
-        endpoint: Arc<Endpoint>,
+        chosen: (Permit, Arc<Endpoint>),
     ) -> Result<(Answer, Arc<Endpoint>), Failure> {
         let Some(after) = call.hedge_after else {
-            return self.attempt(upstream, call, endpoint).await;
+            return self.attempt(upstream, call, chosen).await;
         };
-        let address = endpoint.address;
-        let mut first = pin!(self.attempt(upstream, call, endpoint));
+        let address = chosen.1.address;
+        let mut first = pin!(self.attempt(upstream, call, chosen));
         tokio::select! {
             biased;
             result = &mut first => return result,
@@ -116,7 +116,7 @@ impl Worker {
         if !upstream.repeats(self.number).hedge() {
             return first.await;
         }
-        let Ok(other) = self.endpoint(upstream, call, Some(address)).await else {
+        let Ok(other) = self.choose(upstream, call, Some(address)).await else {
             return first.await;
         };
         let second = pin!(self.attempt(upstream, call, other));
@@ -132,13 +132,12 @@ impl Worker {
         &self,
         upstream: &Upstream,
         call: &Call,
-        endpoint: Arc<Endpoint>,
+        (permit, endpoint): (Permit, Arc<Endpoint>),
     ) -> Result<(Answer, Arc<Endpoint>), Failure> {
         let left = call.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Failure::deadline().unsent());
         }
-        let (permit, endpoint) = upstream.admit(self.number, endpoint)?;
         let result = self.send(upstream, call, &endpoint, left).await;
         record(upstream, &endpoint, self.number, permit, result.as_ref().err());
         result.map(|answer| (answer, endpoint))

@@ -4,7 +4,7 @@ mod settings_file;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use clock::Clock;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tracing::info;
 use crate::memory;
 use crate::process::signals;
 use crate::settings::StandAlone;
+use settings_file::SettingsFile;
 
 /// Put REST and JSON in front of any gRPC service, without a mesh.
 ///
@@ -30,6 +31,8 @@ pub(crate) struct Gateway {
 
 impl Gateway {
     pub(crate) async fn run(&self, file: Option<&Path>) -> Result<()> {
+        // Before the settings are read, so that no change is missed.
+        let watched = file.map(SettingsFile::watch).transpose()?;
         let settings = StandAlone::load(file)?;
         if self.check {
             print!("{}", ::gateway::Preview::checked(&settings.gateway).await?);
@@ -38,9 +41,6 @@ impl Gateway {
         if self.openapi {
             println!("{}", ::gateway::Preview::of(&settings.gateway).await?.openapi());
             return Ok(());
-        }
-        if settings.gateway.upstreams.is_empty() {
-            bail!("gateway.upstreams is empty: nothing would answer");
         }
         let _telemetry = telemetry::init(&settings.telemetry, "gateway")?;
         let stop = CancellationToken::new();
@@ -52,8 +52,7 @@ impl Gateway {
         let shown = |address: Option<_>| address.map(|address| format!("{address:?}"));
         info!(http = shown(gateway.http()), https = shown(gateway.https()), "ready");
         let memory = tokio::spawn(memory::give_back());
-        let following = file.map(|file| settings_file::follow(file.to_owned(), gateway.reloader()));
-        let following = following.transpose()?.map(tokio::spawn);
+        let following = watched.map(|file| tokio::spawn(file.follow(gateway.reloader())));
         gateway.serve(stop).await;
         memory.abort();
         following.inspect(tokio::task::JoinHandle::abort);

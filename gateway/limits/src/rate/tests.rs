@@ -62,6 +62,9 @@ fn admitted(limiter: &Limiter, class: &str, tier: TierId, caller: &Caller<'_>) -
 fn a_refusal_is_known_before_it_is_counted() {
     let limiter = in_memory(&config(&[Window::new(2, MINUTE)]));
     let (class, tier) = (limiter.class("default"), TierId::default());
+    let refused = Arc::new(AtomicU64::new(0));
+    let counter = Counter::from_arc(Arc::clone(&refused));
+    assert!(limiter.classes[class.0].refused.set(counter).is_ok());
     for _ in 0..2 {
         assert!((0..5).all(|_| limiter.refusal(class, tier, &user("ana")).is_none()));
         assert!(decided(limiter.admit(class, tier, &user("ana"))).is_admitted());
@@ -69,6 +72,9 @@ fn a_refusal_is_known_before_it_is_counted() {
     let refusal = limiter.refusal(class, tier, &user("ana")).unwrap();
     assert!(refusal.wait().is_some_and(|wait| wait <= MINUTE / 2));
     assert!(limiter.refusal(class, tier, &user("bob")).is_none());
+    assert_eq!(refused.load(Ordering::Relaxed), 0, "nor is it counted in the metric");
+    assert!(!decided(limiter.admit(class, tier, &user("ana"))).is_admitted());
+    assert_eq!(refused.load(Ordering::Relaxed), 1);
 }
 
 /// L-06, B-02: 100 per minute and 1000 per 15 minutes at once.

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use upstream::BreakerState::{Closed, Open};
 use upstream::{Call, Config, Route, Sticky, StreamCall, UpstreamConfig};
 
@@ -133,6 +135,41 @@ async fn a_bad_canary_harms_nobody_but_itself() {
     }
 }
 
+/// K-40: a canary that is passed over is not what a repeat or a second copy must avoid: that is the
+/// endpoint which answered in its place.
+#[tokio::test]
+async fn repeats_avoid_the_endpoint_that_answered_for_the_canary() {
+    let (one, other) = (tonic_server().await, tonic_server().await);
+    let canary = tonic_server().await;
+    let mut settings = with_canary(&[one.address, other.address], &[canary.address], 0);
+    settings.breaker.consecutive_failures = number(3);
+    settings.retry.attempts_max = number(2);
+    let world = World::new(settings);
+    let of_canary = |method| Call { path: call(method).path, ..route(true, None) };
+    for _ in 0..3 {
+        world.worker.unary(of_canary("Bug")).await.unwrap_err();
+    }
+    assert_eq!(world.status().canary_breaker, Open);
+    let worker = world.worker.clone();
+    let _held = tokio::spawn(async move { worker.unary(call("Never")).await });
+    eventually("one is busy", || one.calls() + other.calls() == 1).await;
+    let (busy, idle) = if one.calls() == 1 { (one, other) } else { (other, one) };
+
+    // The idle one is the better choice until it has failed.
+    let repeated = Call { retry_safe: true, ..of_canary("Down") };
+    world.worker.unary(repeated).await.unwrap_err();
+    assert_eq!((idle.calls(), busy.calls()), (1, 2));
+
+    // The same until it is slow: the busy one failed, which weighs, and the idle one is well again.
+    world.worker.unary(of_canary("Echo")).await.unwrap();
+    let (hedge_after, deadline) = (Duration::from_millis(20), Duration::from_millis(300));
+    let deadline = Instant::now() + deadline;
+    let hedged = Call { hedge_after: Some(hedge_after), deadline, ..of_canary("Never") };
+    world.worker.unary(hedged).await.unwrap_err();
+    assert_eq!((idle.calls(), busy.calls()), (3, 3));
+    assert_eq!(canary.calls(), 3);
+}
+
 /// K-41: a client with the cookie stays where it is.
 #[tokio::test]
 async fn a_cookie_keeps_a_client_at_its_endpoint() {
@@ -224,7 +261,7 @@ async fn status_and_metrics_tell_what_happened() {
         assert_eq!(endpoint[key], value, "{key}");
     }
 
-    tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     let text = handle.render();
     let labels = format!(r#"{{upstream="test",endpoint="{}",group="stable"}}"#, stable.address);
     for line in [

@@ -303,6 +303,9 @@ async fn a_reload_that_is_wrong_changes_nothing_and_one_that_is_the_same_keeps_c
         assert_eq!(error.upstream, "test");
     }
     world.call("Echo").await.unwrap();
-    assert!(world.upstreams.reload(&Config::default()).is_ok());
+    let left = world.upstreams.reload(&Config::default()).unwrap();
+    world.call("Echo").await.unwrap();
+    assert_eq!(world.endpoint(server.address).connects, 1, "whom somebody keeps is found");
+    drop(left);
     assert_eq!(world.call("Echo").await.unwrap_err().reason, Some(Reason::Unknown));
 }
