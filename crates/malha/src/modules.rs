@@ -151,9 +151,10 @@ pub(crate) const MODULES: &[Module] = &[
             Box::pin(async move {
                 let config = parts.settings.webhooks.clone();
                 let bus = parts.settings.events.open(&database).await?;
+                let bus_kept = parts.settings.events.relay.bus_kept;
                 let resolver = Arc::new(webhooks::SystemResolver);
-                Ok(webhooks::start(config, &parts.mesh, database, parts.clock, bus, resolver)
-                    .await?)
+                let Parts { mesh, clock, .. } = parts;
+                Ok(webhooks::start(config, &mesh, database, clock, bus, bus_kept, resolver).await?)
             })
         }),
     },

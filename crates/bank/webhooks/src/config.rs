@@ -68,7 +68,8 @@ pub struct Config {
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]
     pub disable_after: Duration,
-    /// Age at which messages, their log, and the bodies of what was received are deleted. Default:
+    /// Age at which messages, their log, and the bodies of what was received are deleted. At
+    /// least as long as `events.relay.bus_kept`: what the bus tells again must be known. Default:
     /// 30 days.
     #[serde(with = "humantime_serde")]
     #[schemars(with = "String")]

@@ -49,20 +49,21 @@ impl Housekeeper {
         Ok(())
     }
 
-    /// Seals a tenant's secrets anew that are under an older key. Returns their number.
-    async fn reseal(&self, tenant: TenantId) -> Result<usize, WebhookError> {
+    /// Seals a tenant's secrets anew that are under an older key, if there is one. Returns their number.
+    async fn reseal(&self, tenant: TenantId) -> Result<u64, WebhookError> {
+        if !self.sealer.has_older() {
+            return Ok(0);
+        }
         let sealed = self.store.sealed_list(tenant).await?;
         let mut resealed = 0;
         for (id, old) in sealed.endpoints {
             if let Some(new) = self.anew(&secret_name(tenant, id), &old) {
-                self.store.secret_reseal(tenant, id, (&old, &new)).await?;
-                resealed += 1;
+                resealed += self.store.secret_reseal(tenant, id, (&old, &new)).await?;
             }
         }
         for (name, old) in sealed.providers {
             if let Some(new) = self.anew(&provider_name(tenant, &name), &old) {
-                self.store.provider_reseal(tenant, &name, (&old, &new)).await?;
-                resealed += 1;
+                resealed += self.store.provider_reseal(tenant, &name, (&old, &new)).await?;
             }
         }
         Ok(resealed)

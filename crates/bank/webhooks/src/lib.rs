@@ -28,6 +28,7 @@ mod wire;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::events::Bus;
 use clock::Clock;
@@ -78,16 +79,17 @@ pub enum StartError {
 }
 
 /// Prepares the tables and mounts the service, with the sender of what is due and the consumer of the
-/// events that it tells.
+/// events that it tells: those of `bus`, which tells them again for as long as `bus_kept`.
 pub async fn start(
     config: Config,
     _mesh: &Mesh,
     database: Database,
     clock: Clock,
     bus: Arc<dyn Bus>,
+    bus_kept: Duration,
     resolver: Arc<dyn Resolver>,
 ) -> Result<mesh::Service, StartError> {
-    check(&config)?;
+    check(&config, bus_kept)?;
     let keys = MasterKeys::read("webhooks", &config.key_encryption_key).map_err(|source| {
         StartError::KeyEncryptionKey { path: config.key_encryption_key.clone(), source }
     })?;
@@ -125,7 +127,7 @@ pub async fn start(
         .task("housekeeping", move || housekeeper.clone().run()))
 }
 
-fn check(config: &Config) -> Result<(), StartError> {
+fn check(config: &Config, bus_kept: Duration) -> Result<(), StartError> {
     let above_zero = [
         ("attempt_timeout", config.attempt_timeout),
         ("poll_interval", config.poll_interval),
@@ -138,6 +140,10 @@ fn check(config: &Config) -> Result<(), StartError> {
     if let Some((setting, _)) = above_zero.into_iter().find(|(_, time)| time.is_zero()) {
         return invalid(setting, "must be above zero");
     }
+    // An event that is told again is known by its message.
+    if config.retention < bus_kept {
+        return invalid("retention", "must be at least as long as `events.relay.bus_kept`");
+    }
     if config.inbound_ids_kept < config.retention {
         return invalid("inbound_ids_kept", "must be at least as long as `retention`");
     }
@@ -146,13 +152,13 @@ fn check(config: &Config) -> Result<(), StartError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+
+    const WEEK: Duration = Duration::from_hours(7 * 24);
 
     #[test]
     fn settings_without_a_meaning_are_refused() {
-        assert!(check(&Config::default()).is_ok());
+        assert!(check(&Config::default(), WEEK).is_ok());
         for (config, named) in [
             (Config { attempt_timeout: Duration::ZERO, ..Config::default() }, "attempt_timeout"),
             (Config { poll_interval: Duration::ZERO, ..Config::default() }, "poll_interval"),
@@ -162,8 +168,17 @@ mod tests {
                 "inbound_ids_kept",
             ),
         ] {
-            let refused = check(&config);
+            let refused = check(&config, Duration::ZERO);
             assert!(matches!(refused, Err(StartError::Config { setting, .. }) if setting == named));
         }
+    }
+
+    /// What is told again must be known.
+    #[test]
+    fn messages_are_kept_at_least_as_long_as_the_bus_keeps_events() {
+        let kept = |retention| Config { retention, ..Config::default() };
+        assert!(check(&kept(WEEK), WEEK).is_ok());
+        let refused = check(&kept(WEEK), WEEK + Duration::from_secs(1));
+        assert!(matches!(refused, Err(StartError::Config { setting: "retention", .. })));
     }
 }

@@ -52,7 +52,7 @@ impl Bank {
         kit.serve(&mesh, service).await;
         let loans = Database::open("loans", &storage);
         let config = Config { poll_interval: Duration::from_millis(20), ..Config::default() };
-        let worker = Worker::new(loans.clone(), kit.clock(), config);
+        let worker = Worker::new(loans.clone(), kit.clock(), config).unwrap();
         tokio::spawn(worker.register(lend(), Arc::new(Nothing)).run());
         Self { kit, loans }
     }

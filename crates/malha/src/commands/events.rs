@@ -29,6 +29,11 @@ pub(crate) enum Events {
         #[arg(long)]
         consumer: Option<String>,
     },
+    /// Forget how far a consumer has come that runs no more: nothing is late for it then.
+    Forget {
+        /// Name of the consumer.
+        consumer: String,
+    },
     /// List the events that the relay could not bring to the bus.
     Failed,
     /// Have the relay try events again that it could not bring to the bus.
@@ -101,6 +106,12 @@ impl Events {
                 check_topic(&operator, &topic).await?;
                 let consumers = operator.replay(&topic, from, consumer.as_deref()).await?;
                 println!("taken up again by: {}", listed(&consumers));
+            }
+            Self::Forget { consumer } => {
+                check_consumer(&operator, Some(&consumer)).await?;
+                let forgotten = operator.forget(&consumer).await?;
+                ensure!(!forgotten.is_empty(), "{consumer} still runs");
+                println!("forgotten: {}", listed(&forgotten));
             }
             Self::Failed => operator.failed(1_000).await?.iter().for_each(print),
             Self::Redrive { event } => {

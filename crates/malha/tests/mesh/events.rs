@@ -111,6 +111,8 @@ async fn events_can_be_looked_at_and_replayed_from_the_command_line() {
         (&["dead", "replay", unknown], "no dead letter"),
         (&["dead", "discard", unknown], "no dead letter"),
         (&["redrive", "--event", unknown], "did not give this event up"),
+        (&["forget", "nobody"], "no consumer nobody"),
+        (&["forget", "balances"], "balances still runs"),
         (&["skip", unknown], "did not give this event up"),
     ] {
         let said = refused(arguments);

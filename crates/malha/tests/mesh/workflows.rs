@@ -32,7 +32,8 @@ async fn a_workflow_that_stands_still_is_found_and_let_go_on() {
     Workflows::new(Clock::system()).start(&mut txn, &stuck(), id, &()).await.unwrap();
     txn.commit().await.unwrap();
     let config = Config { poll_interval: Duration::from_millis(50), ..Config::default() };
-    let worker = Worker::new(payments, Clock::system(), config).register(stuck(), Arc::new(()));
+    let worker =
+        Worker::new(payments, Clock::system(), config).unwrap().register(stuck(), Arc::new(()));
     let worker = tokio::spawn(worker.run());
     let (id, token) = (id.to_string(), house.run(&["token", "--role", "operator"]));
     let run = |arguments: &[&str]| {

@@ -177,6 +177,27 @@ impl Operator {
         Ok(moved)
     }
 
+    /// Forgets how far consumers of this name have come that have no member left: they are not
+    /// measured any more, and begin anew if they come back. Returns them, as `service/name`.
+    pub async fn forget(&self, consumer: &str) -> Result<Vec<String>, OperatorError> {
+        let mut connection = self.database.connection().await?;
+        let forgotten = sqlx::query_scalar(
+            "WITH forgotten AS (
+                 DELETE FROM consumer_positions AS own
+                 WHERE consumer = $1 AND NOT EXISTS (
+                     SELECT FROM consumer_positions AS led
+                     WHERE led.owner = own.owner AND led.consumer = own.consumer
+                       AND led.member IS NOT NULL AND led.lease_until > clock_timestamp())
+                 RETURNING owner || '/' || consumer AS name
+             )
+             SELECT DISTINCT name FROM forgotten ORDER BY name",
+        )
+        .bind(consumer)
+        .fetch_all(&mut *connection)
+        .await?;
+        Ok(forgotten)
+    }
+
     /// Lists up to `max` events that the relay gave up, oldest first. Each holds back the later ones
     /// of its aggregate.
     pub async fn failed(&self, max: u32) -> Result<Vec<DeadLetter>, OperatorError> {

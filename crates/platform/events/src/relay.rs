@@ -2,6 +2,7 @@
 
 mod store;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,7 @@ impl Relay {
     pub async fn run(&self) {
         let (tell, told) = watch::channel(());
         let workers = (0..self.config.workers).map(|worker| self.work(worker, told.clone()));
-        tokio::join!(join_all(workers), self.listen(&tell), self.keep_house());
+        tokio::join!(join_all(workers), self.listen(&tell), self.keep_house(), self.watch());
     }
 
     /// Whether the bus takes events; why not, if not.
@@ -218,22 +219,54 @@ impl Relay {
         gauge!("events_dead_letters").set(backlog.dead);
         self.store.trim(self.config.outbox_kept, self.config.bus_kept).await?;
         self.bus.trim(self.config.bus_kept).await?;
-        self.measure_consumers().await
-    }
-
-    /// Here, and not where they consume: one that is away or stands still says nothing itself.
-    async fn measure_consumers(&self) -> Result<(), RelayError> {
-        for Group { service, consumer, positions, retrying } in self.store.groups().await? {
-            let since = self.bus.unread_since(&positions).await?;
-            let now = Clock::system().now();
-            let lag = since.and_then(|since| (now - since).to_std().ok()).unwrap_or_default();
-            let labels = [("service", service), ("consumer", consumer)];
-            gauge!("events_consumer_lag_seconds", &labels).set(lag);
-            gauge!("events_consumer_retrying", &labels).set(retrying);
-        }
         Ok(())
     }
+
+    /// Measures the consumers, for ever. By itself: a bus may take its time to answer.
+    async fn watch(&self) {
+        let mut known = BTreeSet::new();
+        loop {
+            match self.measure_consumers().await {
+                Ok(found) => {
+                    // A gauge keeps its value: of one that was forgotten, nothing is late.
+                    for labels in known.difference(&found) {
+                        gauge!("events_consumer_retrying", labels).set(0.0);
+                        gauge!("events_consumer_lag_seconds", labels).set(0.0);
+                    }
+                    known = found;
+                }
+                Err(error) => tracing::warn!(%error, "the consumers cannot be measured"),
+            }
+            tokio::time::sleep(HOUSEKEEPING_EVERY).await;
+        }
+    }
+
+    /// Here, and not where they consume: one that is away or stands still says nothing itself. Returns
+    /// which there are.
+    async fn measure_consumers(&self) -> Result<BTreeSet<Labels>, RelayError> {
+        let mut found = BTreeSet::new();
+        for Group { service, consumer, positions, retrying } in self.store.groups().await? {
+            let labels = [("service", service.clone()), ("consumer", consumer.clone())];
+            gauge!("events_consumer_retrying", &labels).set(retrying);
+            match self.bus.unread_since(&positions).await {
+                Ok(since) => {
+                    let now = Clock::system().now();
+                    let lag = since.and_then(|since| (now - since).to_std().ok());
+                    gauge!("events_consumer_lag_seconds", &labels).set(lag.unwrap_or_default());
+                }
+                // Others are measured all the same.
+                Err(error) => {
+                    tracing::warn!(service, consumer, %error, "the lag of a consumer is not known");
+                }
+            }
+            found.insert(labels);
+        }
+        Ok(found)
+    }
 }
+
+/// Of the gauges of one consumer.
+type Labels = [(&'static str, String); 2];
 
 impl RelayConfig {
     /// Lanes of one worker: as many as leave some for the others.

@@ -142,6 +142,11 @@ impl Sealer {
         keys.find_map(|key| open(key, name, sealed).ok()).ok_or(SealError)
     }
 
+    /// Whether something may be under an older key than the newest.
+    pub fn has_older(&self) -> bool {
+        !self.older.is_empty()
+    }
+
     /// Encrypts anew what is not under the newest key; `None` for what is.
     pub fn reseal(&self, name: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
         if open(&self.newest, name, sealed).is_ok() {
@@ -210,6 +215,7 @@ mod tests {
 
         assert_eq!(*both.open("name", &kept).unwrap(), b"private");
         assert_eq!(new.open("name", &kept), Err(SealError));
+        assert!(both.has_older() && !new.has_older());
         let anew = both.reseal("name", &kept).unwrap().unwrap();
         assert_eq!(*new.open("name", &anew).unwrap(), b"private");
         assert_eq!(both.reseal("name", &anew), Ok(None));

@@ -70,7 +70,7 @@ mod store;
 mod worker;
 
 pub use call::{Call, Key};
-pub use config::Config;
+pub use config::{Config, ConfigError};
 pub use definition::{Definition, Otherwise, Pause, Stage, Step, Wait};
 pub use definition::{approval, signal, sleep, sleep_until, step};
 pub use error::WorkflowError;

@@ -12,7 +12,7 @@ use storage::{Database, Error};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::definition::Definition;
 use crate::program::{Bound, Program};
 use crate::row::Workflow;
@@ -36,8 +36,12 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that knows no definition yet. The database is that of its service.
-    pub fn new(database: Database, clock: Clock, config: Config) -> Self {
-        Self { database, clock, config, programs: Arc::default() }
+    ///
+    /// # Errors
+    /// When a setting has no meaning.
+    pub fn new(database: Database, clock: Clock, config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self { database, clock, config, programs: Arc::default() })
     }
 
     /// Adds a definition; `world` is what its steps work with. Old versions are added as long as

@@ -107,6 +107,7 @@ async fn worker_process() {
         ..Config::default()
     };
     Worker::new(database, Clock::system(), config)
+        .unwrap()
         .register(issue_card(), Arc::new(bank))
         .run()
         .await;

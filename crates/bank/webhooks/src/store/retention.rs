@@ -90,15 +90,16 @@ impl Store {
         Ok(Sealed { endpoints, providers })
     }
 
-    /// Replaces what is kept of an endpoint's secret, unless somebody else did.
+    /// Replaces what is kept of an endpoint's secret, unless somebody else did. Returns
+    /// the number of rows.
     pub(crate) async fn secret_reseal(
         &self,
         tenant: TenantId,
         id: Uuid,
         (old, new): (&[u8], &[u8]),
-    ) -> Result<(), WebhookError> {
+    ) -> Result<u64, WebhookError> {
         let mut txn = self.database.begin(tenant).await?;
-        sqlx::query(
+        let replaced = sqlx::query(
             "UPDATE endpoint_secret SET sealed = $3
              WHERE tenant_id = current_tenant() AND id = $1 AND sealed = $2",
         )
@@ -107,18 +108,20 @@ impl Store {
         .bind(new)
         .execute(&mut *txn)
         .await?;
-        Ok(txn.commit().await?)
+        txn.commit().await?;
+        Ok(replaced.rows_affected())
     }
 
-    /// Replaces what is kept of a provider's secrets, unless somebody else did.
+    /// Replaces what is kept of a provider's secrets, unless somebody else did. Returns
+    /// the number of rows.
     pub(crate) async fn provider_reseal(
         &self,
         tenant: TenantId,
         name: &str,
         (old, new): (&[u8], &[u8]),
-    ) -> Result<(), WebhookError> {
+    ) -> Result<u64, WebhookError> {
         let mut txn = self.database.begin(tenant).await?;
-        sqlx::query(
+        let replaced = sqlx::query(
             "UPDATE provider SET sealed_secrets = $3
              WHERE tenant_id = current_tenant() AND name = $1 AND sealed_secrets = $2",
         )
@@ -127,7 +130,8 @@ impl Store {
         .bind(new)
         .execute(&mut *txn)
         .await?;
-        Ok(txn.commit().await?)
+        txn.commit().await?;
+        Ok(replaced.rows_affected())
     }
 }
 

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use contracts::webhooks::v1 as pb;
 
 use crate::receiver::{Got, Receiver, Reply};
-use crate::world::{START, World, quick};
+use crate::world::{BUS_KEPT, START, World, quick};
 
 /// Verifies as any receiver does: from the specification alone.
 fn is_signed_with(got: &Got, secret: &str) -> bool {
@@ -194,7 +194,7 @@ async fn two_senders_share_the_work() {
     let mesh = other.mesh("webhooks");
     let names = std::sync::Arc::new(world.names.clone());
     let (config, clock) = (world.config.clone(), world.clock.clone());
-    let service = webhooks::start(config, &mesh, world.open(), clock, world.bus(), names);
+    let service = webhooks::start(config, &mesh, world.open(), clock, world.bus(), BUS_KEPT, names);
     other.serve(&mesh, service.await.unwrap()).await;
     for _ in 0..60 {
         world.ping(&id).await;

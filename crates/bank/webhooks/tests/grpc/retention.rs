@@ -109,3 +109,20 @@ async fn secrets_that_sign_no_more_are_deleted() {
         1
     );
 }
+
+/// What goes with a row that is deleted is found by an index that begins with the reference to it; the
+/// tenant alone finds all of a tenant's.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_with_a_row_is_found_by_an_index() {
+    let world = World::start().await;
+    let cascades = "SELECT count(*) FROM pg_constraint
+        WHERE confdeltype = 'c' AND connamespace = current_schema()::regnamespace";
+    let quick = "SELECT count(*) FROM pg_constraint AS c
+        WHERE c.confdeltype = 'c' AND c.connamespace = current_schema()::regnamespace AND EXISTS (
+            SELECT FROM pg_index AS i JOIN pg_attribute AS a
+                ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = c.conrelid AND i.indpred IS NULL
+              AND a.attnum = ANY(c.conkey) AND a.attname <> 'tenant_id')";
+    assert_eq!(count(&world, cascades).await, 2);
+    assert_eq!(count(&world, quick).await, 2);
+}

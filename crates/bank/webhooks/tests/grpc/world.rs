@@ -23,6 +23,9 @@ pub(crate) use crate::receiver::PATIENCE;
 /// When the settable clock begins.
 pub(crate) const START: i64 = 1_800_000_000;
 
+/// How long the bus keeps events.
+pub(crate) const BUS_KEPT: Duration = Duration::from_hours(7 * 24);
+
 /// Hosts and their addresses; a list of answers is given one after the other, the last one for ever.
 #[derive(Clone, Default)]
 pub(crate) struct Names(Arc<Mutex<BTreeMap<String, Vec<Vec<IpAddr>>>>>);
@@ -97,6 +100,7 @@ impl World {
             self.open(),
             self.clock.clone(),
             self.bus(),
+            BUS_KEPT,
             Arc::new(self.names.clone()),
         );
         self.kit.serve(&mesh, service.await.unwrap()).await;

@@ -2,6 +2,7 @@
 
 mod connection;
 pub(crate) mod edges;
+mod search;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,14 +15,15 @@ use futures::future::try_join_all;
 use parking_lot::Mutex;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::consumer::{Consumer, StreamConsumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Message, OwnedHeaders};
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use self::connection::{Trouble, Watch};
+use self::search::Search;
 use super::{Bus, BusError, Delivery, PARTITIONS, Partition, Reader, Record};
 use crate::KafkaConfig;
 
@@ -40,6 +42,7 @@ pub struct KafkaBus {
     trouble: Trouble,
     admin: Arc<AdminClient<DefaultClientContext>>,
     client: ClientConfig,
+    search: Search,
     config: KafkaConfig,
     kept: Duration,
     topics: Mutex<BTreeSet<String>>,
@@ -62,8 +65,9 @@ impl KafkaBus {
             .create_with_context(Watch(Arc::clone(&trouble)))
             .map_err(BusError::unavailable)?;
         let admin = Arc::new(client.create().map_err(BusError::unavailable)?);
+        let search = Search::new(consumer_config(&client));
         let (config, topics) = (config.clone(), Mutex::default());
-        Ok(Self { producer, trouble, admin, client, config, kept, topics })
+        Ok(Self { producer, trouble, admin, client, search, config, kept, topics })
     }
 
     pub(crate) async fn make_topic(&self, topic: &str) -> Result<(), BusError> {
@@ -171,14 +175,7 @@ impl KafkaBus {
     }
 
     fn consumer_config(&self) -> ClientConfig {
-        let mut config = self.client.clone();
-        config
-            // Asked for by the client; we join no group.
-            .set("group.id", "malha")
-            .set("enable.auto.commit", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", "100");
-        config
+        consumer_config(&self.client)
     }
 }
 
@@ -199,13 +196,7 @@ impl Bus for KafkaBus {
         time: DateTime<Utc>,
     ) -> Result<u64, BusError> {
         self.make_topic(&partition.topic).await?;
-        let consumer: BaseConsumer =
-            self.consumer_config().create().map_err(BusError::unavailable)?;
-        let partition = partition.clone();
-        // The client blocks its thread.
-        let search = move || position_at(&consumer, &partition, time.timestamp_millis());
-        let found = tokio::task::spawn_blocking(search).await.map_err(BusError::unavailable)?;
-        found.map(i64::cast_unsigned).map_err(BusError::unavailable)
+        self.search.position_at(partition, time).await
     }
 
     async fn unread_since(
@@ -217,13 +208,7 @@ impl Bus for KafkaBus {
         {
             self.make_topic(topic).await?;
         }
-        let consumer: BaseConsumer =
-            self.consumer_config().create().map_err(BusError::unavailable)?;
-        let from = from.to_vec();
-        // The client blocks its thread.
-        let search = move || unread_since(&consumer, &from);
-        let found = tokio::task::spawn_blocking(search).await.map_err(BusError::unavailable)?;
-        Ok(found.map_err(BusError::unavailable)?.and_then(DateTime::from_timestamp_millis))
+        self.search.unread_since(from).await
     }
 
     async fn ping(&self) -> Result<(), BusError> {
@@ -300,45 +285,15 @@ impl Reader for KafkaReader {
     }
 }
 
-/// Looks for the first record of a partition that is as late as `millis`: its times ascend.
-fn position_at(consumer: &BaseConsumer, partition: &Partition, millis: i64) -> KafkaResult<i64> {
-    let Partition { topic, number } = partition;
-    let number = i32::from(*number);
-    let (mut low, end) = consumer.fetch_watermarks(topic, number, TIMEOUT)?;
-    let mut high = end;
-    while low < high {
-        let middle = i64::midpoint(low, high);
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, number, Offset::Offset(middle))?;
-        consumer.assign(&list)?;
-        let message = consumer.poll(TIMEOUT).transpose()?;
-        let late = message.as_ref().and_then(|message| message.timestamp().to_millis());
-        if late.is_some_and(|at| at < millis) {
-            low = message.map_or(middle, |message| message.offset()) + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
-}
-
-/// The time of the oldest record at or behind these positions, in milliseconds.
-fn unread_since(consumer: &BaseConsumer, from: &[(Partition, u64)]) -> KafkaResult<Option<i64>> {
-    let mut oldest: Option<i64> = None;
-    for (Partition { topic, number }, position) in from {
-        let (number, position) = (i32::from(*number), position.cast_signed());
-        let (low, end) = consumer.fetch_watermarks(topic, number, TIMEOUT)?;
-        if position.max(low) >= end {
-            continue;
-        }
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, number, Offset::Offset(position.max(low)))?;
-        consumer.assign(&list)?;
-        let message = consumer.poll(TIMEOUT).transpose()?;
-        let time = message.and_then(|message| message.timestamp().to_millis());
-        oldest = oldest.into_iter().chain(time).min();
-    }
-    Ok(oldest)
+fn consumer_config(client: &ClientConfig) -> ClientConfig {
+    let mut config = client.clone();
+    config
+        // Asked for by the client; we join no group.
+        .set("group.id", "malha")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "100");
+    config
 }
 
 fn delivery(message: &BorrowedMessage<'_>) -> Result<Delivery, BusError> {

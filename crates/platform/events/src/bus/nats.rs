@@ -63,7 +63,16 @@ pub struct NatsBus {
     context: jetstream::Context,
     config: NatsConfig,
     kept: Duration,
-    topics: Arc<Mutex<BTreeSet<String>>>,
+    topics: Arc<Mutex<Topics>>,
+}
+
+/// Topics that were seen to.
+#[derive(Default)]
+struct Topics {
+    /// They have streams.
+    made: BTreeSet<String>,
+    /// They keep their records for as long as the settings say.
+    kept: BTreeSet<String>,
 }
 
 impl NatsBus {
@@ -100,29 +109,49 @@ impl NatsBus {
         (self.context.clone(), self.config.replicas.into())
     }
 
+    /// Sees to it that there is the stream of a topic. One that is there stays as it is: whoever
+    /// reads decides nothing about what is kept.
     async fn make_topic(&self, topic: &str) -> Result<(), BusError> {
-        if self.topics.lock().contains(topic) {
+        if self.topics.lock().made.contains(topic) {
             return Ok(());
         }
-        let subjects = (0..PARTITIONS).map(|number| subject(topic, number)).collect();
+        let found = self.stream(topic).await?.max_age;
+        if found != self.kept {
+            let (kept, bus_kept) = (found, self.kept);
+            tracing::warn!(topic, ?kept, ?bus_kept, "topic is not kept as the settings say");
+        }
+        self.topics.lock().made.insert(topic.to_owned());
+        Ok(())
+    }
+
+    /// Sees to it that there is the stream of a topic, and that it keeps records for as long as the
+    /// settings of whoever appends say.
+    async fn keep_topic(&self, topic: &str) -> Result<(), BusError> {
+        if self.topics.lock().kept.contains(topic) {
+            return Ok(());
+        }
+        let found = self.stream(topic).await?;
+        if found.max_age != self.kept {
+            let (max_age, duplicate_window) = (self.kept, DUPLICATE_WINDOW.min(self.kept));
+            let config = stream::Config { max_age, duplicate_window, ..found };
+            self.context.update_stream(config).await.map_err(BusError::unavailable)?;
+        }
+        self.topics.lock().kept.insert(topic.to_owned());
+        Ok(())
+    }
+
+    /// How the stream of a topic is set, which is made if there is none.
+    async fn stream(&self, topic: &str) -> Result<stream::Config, BusError> {
         let config = stream::Config {
             name: stream_name(topic),
-            subjects,
+            subjects: (0..PARTITIONS).map(|number| subject(topic, number)).collect(),
             max_age: self.kept,
             num_replicas: self.config.replicas.into(),
             duplicate_window: DUPLICATE_WINDOW.min(self.kept),
             ..stream::Config::default()
         };
-        let stream =
-            self.context.get_or_create_stream(config).await.map_err(BusError::unavailable)?;
-        let found = &stream.cached_info().config;
-        if found.max_age != self.kept {
-            let (max_age, duplicate_window) = (self.kept, DUPLICATE_WINDOW.min(self.kept));
-            let config = stream::Config { max_age, duplicate_window, ..found.clone() };
-            self.context.update_stream(config).await.map_err(BusError::unavailable)?;
-        }
-        self.topics.lock().insert(topic.to_owned());
-        Ok(())
+        let stream = self.context.get_or_create_stream(config).await;
+        Ok(stream.map_err(BusError::unavailable)?.cached_info().config.clone())
     }
 
     /// Stores the records of one partition, one after the other.
@@ -140,7 +169,9 @@ impl NatsBus {
                 .map_err(BusError::unavailable)?;
             if let Err(error) = sent.await {
                 // The stream may be gone: it is made again.
-                self.topics.lock().remove(&record.topic);
+                let mut topics = self.topics.lock();
+                topics.made.remove(&record.topic);
+                topics.kept.remove(&record.topic);
                 return Err(BusError::unavailable(error));
             }
         }
@@ -177,7 +208,7 @@ impl Bus for NatsBus {
         }
         for topic in of_partitions.keys().map(|partition| &partition.topic).collect::<BTreeSet<_>>()
         {
-            self.make_topic(topic).await?;
+            self.keep_topic(topic).await?;
         }
         let appends = of_partitions.into_values().map(|records| self.append_in_order(records));
         try_join_all(appends).await?;

@@ -1,8 +1,10 @@
 //! Further attempts at events that were put aside.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::future::{Fuse, FusedFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use metrics::counter;
 use tokio::time::Instant;
@@ -26,13 +28,15 @@ const AT_ONCE: usize = 8;
 impl Consumer {
     /// Tries what was put aside again, for ever.
     pub(super) async fn retry(&self) {
-        let (mut due, mut tried) = (VecDeque::new(), BTreeSet::new());
+        let (mut due, mut tried) = (VecDeque::<Parked>::new(), BTreeSet::new());
         let mut running = FuturesUnordered::new();
         let mut look_at = Instant::now();
+        // Beside those that run: they go on while the database keeps it waiting.
+        let mut looking = pin!(Fuse::terminated());
         loop {
-            if due.is_empty() && look_at <= Instant::now() {
+            if due.is_empty() && looking.is_terminated() && look_at <= Instant::now() {
                 look_at = Instant::now() + LOOK_EVERY;
-                due = self.due().await;
+                looking.set(self.due().fuse());
             }
             while running.len() < AT_ONCE
                 && let Some(parked) = due.pop_front()
@@ -49,7 +53,8 @@ impl Consumer {
                     // There may be others behind one that was taken up.
                     look_at = if is_end { Instant::now() } else { look_at };
                 }
-                () = pause, if due.is_empty() => {}
+                found = &mut looking => due = found,
+                () = pause, if due.is_empty() && looking.is_terminated() => {}
             }
         }
     }

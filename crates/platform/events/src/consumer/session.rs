@@ -175,7 +175,9 @@ impl Session {
             let Some(expected) = known.copied().filter(|expected| expected <= position) else {
                 continue;
             };
-            if *position > expected && !bus.leaves_gaps() {
+            // From 0 on, nobody knows where it began: consumers of earlier programs began there,
+            // wherever the oldest record was.
+            if *position > expected && expected > 0 && !bus.leaves_gaps() {
                 batch.lost.push((partition.clone(), position - expected));
             }
             batch.next.insert(partition.clone(), position + 1);

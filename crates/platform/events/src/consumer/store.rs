@@ -126,8 +126,28 @@ impl Store {
         let share = all.div_ceil(members.max(1));
         let mine = self.lease_in_txn(&mut transaction, member, topics, lease, share).await?;
         self.let_go_in_txn(&mut transaction, member, &mine).await?;
+        self.retire_in_txn(&mut transaction, topics).await?;
         transaction.commit().await?;
         Ok(mine)
+    }
+
+    /// Forgets where the consumer was in topics that it handles no more, unless a member of an earlier
+    /// program still reads them.
+    async fn retire_in_txn(
+        &self,
+        transaction: &mut Transaction,
+        topics: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "DELETE FROM event_sourcing.consumer_positions
+             WHERE owner = current_user AND consumer = $1 AND topic <> ALL($2)
+               AND (member IS NULL OR lease_until < clock_timestamp())",
+        )
+        .bind(&self.consumer)
+        .bind(topics.iter().collect::<Vec<_>>())
+        .execute(&mut **transaction)
+        .await?;
+        Ok(())
     }
 
     /// Notes that a member is alive. Says how many are.

@@ -72,13 +72,23 @@ impl NatsQueue {
         self.make(stream::Config { name, subjects, ..stream::Config::default() }).await
     }
 
+    /// Makes a stream, if there is none. Of one that is there, only the limit of jobs is set, which
+    /// streams of earlier programs lack: the rest is that of whoever runs the servers.
     async fn make(&self, config: stream::Config) -> Result<(), BusError> {
-        let name = config.name.clone();
+        let (name, max_messages, discard) =
+            (config.name.clone(), config.max_messages, config.discard);
         if self.streams.lock().contains(&name) {
             return Ok(());
         }
         let config = stream::Config { num_replicas: self.replicas, ..config };
-        self.context.create_or_update_stream(config).await.map_err(BusError::unavailable)?;
+        let stream = self.context.get_or_create_stream(config).await;
+        let stream = stream.map_err(BusError::unavailable)?;
+        let found = &stream.cached_info().config;
+        let differs = (found.max_messages, found.discard) != (max_messages, discard);
+        if max_messages > 0 && differs {
+            let config = stream::Config { max_messages, discard, ..found.clone() };
+            self.context.update_stream(config).await.map_err(BusError::unavailable)?;
+        }
         self.streams.lock().insert(name);
         Ok(())
     }

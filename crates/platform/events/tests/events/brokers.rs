@@ -50,19 +50,26 @@ pub(crate) async fn nats() -> Broker {
 
 #[cfg(feature = "kafka")]
 pub(crate) fn kafka() -> Broker {
-    use events::PARTITIONS;
-    use rdkafka::mocking::MockCluster;
+    let (bus, cluster) = kafka_cluster();
+    Broker { bus: Arc::new(bus), _server: Box::new(cluster) }
+}
 
-    let cluster = MockCluster::new(1).unwrap();
+/// A cluster that can be told to fail.
+#[cfg(feature = "kafka")]
+pub(crate) fn kafka_cluster() -> (events::KafkaBus, KafkaCluster) {
+    let cluster = KafkaCluster::new(1).unwrap();
     // It makes no topics by itself.
     for topic in TOPICS {
-        cluster.create_topic(topic, PARTITIONS.into(), 1).unwrap();
+        cluster.create_topic(topic, events::PARTITIONS.into(), 1).unwrap();
     }
     let brokers = cluster.bootstrap_servers();
     let config = events::KafkaConfig { brokers, ..events::KafkaConfig::default() };
-    let bus = events::KafkaBus::connect(&config, KEPT).unwrap();
-    Broker { bus: Arc::new(bus), _server: Box::new(cluster) }
+    (events::KafkaBus::connect(&config, KEPT).unwrap(), cluster)
 }
+
+#[cfg(feature = "kafka")]
+pub(crate) type KafkaCluster =
+    rdkafka::mocking::MockCluster<'static, rdkafka::producer::DefaultProducerContext>;
 
 /// `nats-server` with `JetStream`; it can be killed and started again on its data.
 pub(crate) struct NatsServer {

@@ -220,7 +220,8 @@ async fn what_is_unread_says_since_when(broker: Broker) {
     assert_eq!(broker.bus.unread_since(&behind).await.unwrap(), None);
 }
 
-/// Records of topics that there are stay for as long as the setting says, also when it changes.
+/// Records of topics that there are stay for as long as the setting of whoever appends says, also
+/// when it changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_keeps_records_for_as_long_as_it_is_set_to() {
     let server = NatsServer::start();
@@ -229,9 +230,51 @@ async fn nats_keeps_records_for_as_long_as_it_is_set_to() {
         let bus = server.nats_bus_that_keeps(kept).await;
         bus.append(&[record("t", Uuid::now_v7(), "x")]).await.unwrap();
 
-        let client = async_nats::connect(server.address()).await.unwrap();
-        let context = async_nats::jetstream::new(client);
-        let stream = context.get_stream("malha_t").await.unwrap();
-        assert_eq!(stream.cached_info().config.max_age, kept);
+        assert_eq!(kept_by(&server).await, kept);
     }
+}
+
+/// Whoever reads with another setting, such as an operator, removes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_nats_changes_nothing_about_how_long_records_are_kept() {
+    let server = NatsServer::start();
+    let (long, short) = (Duration::from_hours(3), Duration::from_hours(1));
+    let relay = server.nats_bus_that_keeps(long).await;
+    relay.append(&[record("t", Uuid::now_v7(), "x")]).await.unwrap();
+
+    let bus = server.nats_bus_that_keeps(short).await;
+    bus.position_at(&all("t")[0].0, Utc::now()).await.unwrap();
+    bus.unread_since(&all("t")).await.unwrap();
+    let mut reader = bus.reader().await.unwrap();
+    reader.assign(&all("t")).await.unwrap();
+    read(&mut *reader, 1).await;
+    assert_eq!(kept_by(&server).await, long);
+
+    // The relay measures before it appends.
+    bus.append(&[record("t", Uuid::now_v7(), "x")]).await.unwrap();
+    assert_eq!(kept_by(&server).await, short);
+}
+
+async fn kept_by(server: &NatsServer) -> Duration {
+    let client = async_nats::connect(server.address()).await.unwrap();
+    let stream = async_nats::jetstream::new(client).get_stream("malha_t").await.unwrap();
+    stream.cached_info().config.max_age
+}
+
+/// A broker that sends nothing of what there is does not say that all was read.
+#[cfg(feature = "kafka")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silence_of_kafka_is_not_taken_for_the_end() {
+    use rdkafka::types::RDKafkaApiKey;
+    use rdkafka::types::RDKafkaRespErr;
+
+    let (bus, cluster) = brokers::kafka_cluster();
+    bus.append(&[record("t", Uuid::now_v7(), "x")]).await.unwrap();
+    let busy = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION;
+    cluster.request_errors(RDKafkaApiKey::Fetch, &vec![busy; 10_000]);
+    let unread = bus.unread_since(&all("t")).await;
+    assert!(unread.is_err(), "{unread:?}");
+
+    cluster.clear_request_errors(RDKafkaApiKey::Fetch);
+    assert!(bus.unread_since(&all("t")).await.unwrap().is_some());
 }

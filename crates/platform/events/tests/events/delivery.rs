@@ -324,7 +324,7 @@ async fn a_replay_takes_up_again_what_was_appended_since() {
 }
 
 /// A consumer that was away for longer than the bus keeps records says how many it never saw. One
-/// that is new has lost nothing.
+/// that is new has lost nothing; nor has one that an earlier program had begin at 0.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_that_were_removed_before_a_consumer_came_are_counted_as_lost() {
     measure();
@@ -344,13 +344,23 @@ async fn events_that_were_removed_before_a_consumer_came_are_counted_as_lost() {
     world.bus.trim(Duration::ZERO).await.unwrap();
     world.publish(&[key]).await;
 
-    let running = [start(&world, "away", &writer), start(&world, "new", &writer)];
-    world.await_effects(3).await;
+    let mut connection = world.listener.connection().await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO event_sourcing.consumer_positions (consumer, topic, partition, position)
+         SELECT 'earlier', 'payments.processed', generate_series(0, 15), 0",
+    )
+    .execute(&mut *connection)
+    .await
+    .unwrap();
+
+    let running = ["away", "new", "earlier"].map(|name| start(&world, name, &writer));
+    world.await_effects(4).await;
     // The count follows the commit.
     tokio::time::sleep(Duration::from_millis(200)).await;
 
     assert_eq!(metric("events_consumer_lost_total", "away"), Some(3.0));
     assert_eq!(metric("events_consumer_lost_total", "new"), None);
+    assert_eq!(metric("events_consumer_lost_total", "earlier"), None);
     running.iter().chain([&relay]).for_each(tokio::task::JoinHandle::abort);
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Faulty {
     pub(crate) forgetful: AtomicBool,
     /// Takes everything but these events.
     pub(crate) refused: Mutex<Vec<Uuid>>,
+    /// Does not say what is unread on these topics.
+    pub(crate) silent: Mutex<Vec<String>>,
 }
 
 impl Faulty {
@@ -27,6 +29,7 @@ impl Faulty {
             away: AtomicBool::default(),
             forgetful: AtomicBool::default(),
             refused: Mutex::default(),
+            silent: Mutex::default(),
         })
     }
 }
@@ -66,6 +69,10 @@ impl Bus for Faulty {
         &self,
         from: &[(Partition, u64)],
     ) -> Result<Option<DateTime<Utc>>, BusError> {
+        let silent = self.silent.lock().clone();
+        if from.iter().any(|(partition, _)| silent.contains(&partition.topic)) {
+            return Err(unavailable());
+        }
         self.bus.unread_since(from).await
     }
 

@@ -11,6 +11,8 @@ mod faults;
 mod gate;
 mod queues;
 mod relaying;
+mod retired;
+mod retries;
 #[cfg(feature = "kafka")]
 mod secured;
 mod world;

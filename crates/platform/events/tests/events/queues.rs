@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::jetstream::stream::{Config, RetentionPolicy};
 use events::{BusError, NatsQueue, PostgresQueue, WorkQueue};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use storage::Database;
@@ -270,20 +271,21 @@ async fn nats_is_asked_for_a_stream_once() {
     let queue: Arc<dyn WorkQueue> = Arc::new(NatsQueue::beside(&server.nats_bus().await));
     let listener = async_nats::connect(server.address()).await.unwrap();
     let mut asked = listener.subscribe("$JS.API.STREAM.>").await.unwrap();
-    listener.flush().await.unwrap();
+    // An answer: by then the server listens for us.
+    listener.request("$JS.API.INFO", "".into()).await.unwrap();
 
     for _ in 0..3 {
         push(&queue, "a").await;
         queue.take(QUEUE, 1, LEASE).await.unwrap();
     }
 
-    listener.flush().await.unwrap();
+    listener.request("$JS.API.INFO", "".into()).await.unwrap();
     let mut subjects = Vec::new();
     while let Some(Some(message)) = asked.next().now_or_never() {
         subjects.push(message.subject.to_string());
     }
     let stream = "malha_queue_webhooks_send";
-    assert_eq!(subjects, ["UPDATE", "CREATE"].map(|ask| format!("$JS.API.STREAM.{ask}.{stream}")));
+    assert_eq!(subjects, ["INFO", "CREATE"].map(|ask| format!("$JS.API.STREAM.{ask}.{stream}")));
 }
 
 /// Streams and consumers that somebody removed are made again.
@@ -302,4 +304,33 @@ async fn a_queue_of_nats_that_is_gone_comes_back() {
 
     let id = push(&queue, "c").await;
     assert_eq!(take(&queue).await.id, id);
+}
+
+/// Of streams that are there, what operators set stays; one of an earlier program gets its limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_of_nats_leaves_streams_as_operators_set_them() {
+    let server = NatsServer::start();
+    let bus = server.nats_bus().await;
+    let context = async_nats::jetstream::new(async_nats::connect(server.address()).await.unwrap());
+    let set = |what: &str, retention| {
+        let name = format!("malha_{what}_webhooks_send");
+        let (subjects, max_bytes) = (vec![format!("malha.{what}.{QUEUE}")], 100 << 20);
+        Config { name, subjects, retention, max_bytes, ..Config::default() }
+    };
+    let before = [set("queue", RetentionPolicy::WorkQueue), set("dead", RetentionPolicy::Limits)];
+    for config in &before {
+        context.create_stream(config.clone()).await.unwrap();
+    }
+
+    let queue: Arc<dyn WorkQueue> = Arc::new(NatsQueue::beside(&bus));
+    push(&queue, "a").await;
+    bury(&queue, "nobody can do this").await;
+
+    let mut after = Vec::new();
+    for config in &before {
+        let stream = context.get_stream(&config.name).await.unwrap();
+        after.push(stream.cached_info().config.clone());
+    }
+    assert_eq!(after.iter().map(|it| it.max_bytes).collect::<Vec<_>>(), [100 << 20; 2]);
+    assert_eq!(after.iter().map(|it| it.max_messages).collect::<Vec<_>>(), [1_000_000, -1]);
 }

@@ -128,6 +128,37 @@ async fn an_event_that_was_given_up_can_be_skipped_and_makes_nothing_late() {
     assert_eq!((world.count(FAILED).await, world.count(PUBLISHED).await), (0, 1));
 }
 
+/// A consumer whose lag nobody can tell keeps neither its other figures nor those of others back.
+#[tokio::test]
+async fn one_consumer_that_cannot_be_measured_hides_no_other() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _measuring = metrics::set_default_local_recorder(&recorder);
+    let world = World::start().await;
+    let bus = Faulty::new(Arc::clone(&world.bus));
+    bus.silent.lock().push("lost".into());
+    let mut connection = world.relay.connection().await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO consumer_positions (consumer, topic, partition, position)
+         VALUES ('a', 'here', 0, 0), ('b', 'lost', 0, 0), ('c', 'here', 0, 0)",
+    )
+    .execute(&mut *connection)
+    .await
+    .unwrap();
+
+    let relay = Relay::new(world.relay.clone(), Arc::clone(&bus) as Arc<dyn Bus>, quick());
+    let _ = tokio::time::timeout(Duration::from_millis(500), relay.run()).await;
+
+    let metrics = recorder.handle().render();
+    let has = |name: &str, consumer: &str| {
+        let labels = format!("{{service=\"events\",consumer=\"{consumer}\"}}");
+        metrics.contains(&format!("{name}{labels} 0\n"))
+    };
+    for consumer in ["a", "b", "c"] {
+        assert!(has("events_consumer_retrying", consumer), "{metrics}");
+        assert_eq!(has("events_consumer_lag_seconds", consumer), consumer != "b", "{metrics}");
+    }
+}
+
 /// Refused while whoever tells it can still do something else; what is taken fits on every bus.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_no_bus_might_carry_is_refused_at_once() {

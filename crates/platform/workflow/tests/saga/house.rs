@@ -190,7 +190,7 @@ impl House {
     }
 
     pub(crate) fn worker_with(&self, config: Config) -> Worker {
-        Worker::new(self.database.clone(), self.clock.clone(), config)
+        Worker::new(self.database.clone(), self.clock.clone(), config).unwrap()
     }
 
     /// A worker at work on these definitions, until the test drops it.

@@ -79,7 +79,7 @@ async fn a_stalled_worker_is_fenced_off() {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let database = Database::open("cards", &storage);
-            let worker = Worker::new(database, clock, quick()).register(two_steps(), bank);
+            let worker = Worker::new(database, clock, quick()).unwrap().register(two_steps(), bank);
             let _ = tokio::time::timeout(Duration::from_secs(4), worker.run()).await;
         });
     });

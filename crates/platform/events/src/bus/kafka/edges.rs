@@ -39,7 +39,8 @@ impl Edges {
     }
 }
 
-fn edges(consumer: &BaseConsumer, topic: &str, edge: Offset) -> KafkaResult<Positions> {
+/// The positions at one edge of a topic.
+pub(super) fn edges(consumer: &BaseConsumer, topic: &str, edge: Offset) -> KafkaResult<Positions> {
     let mut list = TopicPartitionList::new();
     for number in 0..PARTITIONS {
         list.add_partition_offset(topic, number.into(), edge)?;
